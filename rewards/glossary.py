@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -131,6 +131,18 @@ class Example:
             raise ValueError(f"example {self.id!r} needs exactly one of `prompt` and `messages`")
 
 
+class DataError(ValueError):
+    """A fault in one example of the data: which one, what is wrong, what to do. `on_error: skip` leaves it out."""
+
+
+class ExampleSource(Protocol):
+    """Examples by index: a list, or something that makes or reads each one when asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Example: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """One sampled answer.
@@ -169,7 +181,8 @@ class Completion:
         parsed = self.parsed_boxes
         if parsed.status != "ok":
             return None
-        return Boxes(xyxy=np.array(parsed.xyxy, dtype=np.float64).reshape(-1, 4), space=self.box_space)
+        xyxy = np.array(parsed.xyxy, dtype=np.float64).reshape(-1, 4)
+        return Boxes(xyxy=xyxy, space=self.box_space, labels=parsed.labels, image=parsed.image)
 
     @cached_property
     def label(self) -> str | None:

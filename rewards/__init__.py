@@ -1,0 +1,71 @@
+"""What is a good answer? Rewards that can be composed and trusted; numpy only, and nothing of the rooms above.
+
+Read `glossary.py` first: the words. Then `reward.py` (what a reward is), `grounding.py`, `labels.py` and
+`text_format.py` (rewards), `compose.py` and `gates.py` (their algebra), `execute.py` (how they are run).
+"""
+
+from groundrl.rewards.boxes import giou_matrix, iou_matrix, match_boxes, pad_boxes
+from groundrl.rewards.execute import Scorer, score_group
+from groundrl.rewards.expression import parse_reward
+from groundrl.rewards.function import reward
+from groundrl.rewards.gates import gate
+from groundrl.rewards.glossary import (
+    Boxes,
+    BoxSpace,
+    Completion,
+    Example,
+    Group,
+    ImageRef,
+    Reference,
+    Score,
+    as_messages,
+    pixel,
+    rel1,
+    rel1000,
+)
+from groundrl.rewards.grounding import GIoU, SoftF1
+from groundrl.rewards.labels import LabelAccuracy
+from groundrl.rewards.parsing import ParsedAnswer, ParsedBoxes, parse_answer, parse_boxes, parse_label
+from groundrl.rewards.reward import GroundRLWarning, Reward, RewardError, explain
+from groundrl.rewards.schedules import linear
+from groundrl.rewards.statistics import part_statistics
+from groundrl.rewards.text_format import Format
+
+__all__ = [
+    "BoxSpace",
+    "Boxes",
+    "Completion",
+    "Example",
+    "Format",
+    "GIoU",
+    "GroundRLWarning",
+    "Group",
+    "ImageRef",
+    "LabelAccuracy",
+    "ParsedAnswer",
+    "ParsedBoxes",
+    "Reference",
+    "Reward",
+    "RewardError",
+    "Score",
+    "Scorer",
+    "SoftF1",
+    "as_messages",
+    "explain",
+    "gate",
+    "giou_matrix",
+    "iou_matrix",
+    "linear",
+    "match_boxes",
+    "pad_boxes",
+    "parse_answer",
+    "parse_boxes",
+    "parse_label",
+    "parse_reward",
+    "part_statistics",
+    "pixel",
+    "rel1",
+    "rel1000",
+    "reward",
+    "score_group",
+]

@@ -1,0 +1,48 @@
+"""One short name for everything on which a reward's scores depend: source, parameters, versions."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import marshal
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from types import FunctionType
+
+import numpy as np
+
+from groundrl.rewards import boxes, glossary, parsing
+from groundrl.rewards.function import FunctionReward
+from groundrl.rewards.reward import Reward
+
+
+def fingerprint(reward: Reward) -> str:
+    """16 hex digits of SHA-256 over the expression, the source behind every part, and numpy's version."""
+    digest = hashlib.sha256(f"{reward!r} {reward.range} numpy {np.__version__}".encode())
+    for module in (glossary, parsing, boxes):
+        digest.update(_source(module.__name__))
+    for part in _parts(reward):
+        own = _function_source(part.function) if isinstance(part, FunctionReward) else _source(type(part).__module__)
+        digest.update(own)
+    return digest.hexdigest()[:16]
+
+
+def _parts(reward: Reward) -> Iterator[Reward]:
+    yield reward
+    for child in reward.children:
+        yield from _parts(child)
+
+
+@lru_cache
+def _source(module: str) -> bytes:
+    """A module's source; a class made in a notebook or a prompt has no file, and its module's name must do."""
+    found = sys.modules[module]
+    return inspect.getsource(found).encode() if getattr(found, "__file__", None) else module.encode()
+
+
+def _function_source(function: object) -> bytes:
+    try:
+        return inspect.getsource(function).encode()  # type: ignore[arg-type]  # any callable may be a reward
+    except (OSError, TypeError):  # typed into a bare prompt, or a callable object: its compiled code or name must do
+        return marshal.dumps(function.__code__) if isinstance(function, FunctionType) else repr(type(function)).encode()

@@ -1,0 +1,118 @@
+"""`@reward`: a reward made of a plain function."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import math
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeAlias, cast, overload
+
+from groundrl.rewards.glossary import Completion, Example, Score
+from groundrl.rewards.reward import Reward
+
+RewardFunction: TypeAlias = Callable[[Completion, Example], float | Awaitable[float | None] | None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FunctionReward(Reward):
+    """A reward made of a function `(completion, example) -> float | None`, plain or `async`."""
+
+    function: RewardFunction
+    range: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        lo, hi = self.range
+        if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
+            raise ValueError(f"a reward's range must be two finite numbers, low and high, got {self.range}")
+        vars(self)["name"] = self.function.__name__
+
+    def __call__(self, completion: Completion, example: Example) -> object:
+        """The bare function, as a test of it would call it."""
+        return self.function(completion, example)
+
+    def score(self, completion: Completion, example: Example) -> Score:
+        """The function's value: None abstains, NaN or infinity is `nonfinite`, anything but a number is refused."""
+        return self.score_group((completion,), example)[0]
+
+    def score_group(self, completions: Sequence[Completion], example: Example) -> Sequence[Score]:
+        """The function's values; those of an `async` function are awaited together."""
+        returned = [self.function(completion, example) for completion in completions]
+        if inspect.iscoroutinefunction(self.function):
+            return [self._checked(value) for value in _gather(cast("list[Awaitable[float | None]]", returned))]
+        return [self._checked(value) for value in returned]
+
+    @property
+    def groupwise(self) -> bool:
+        """An `async` function is given its whole group, so that its calls overlap."""
+        return inspect.iscoroutinefunction(self.function)
+
+    def _checked(self, value: object) -> Score:
+        if value is None:
+            return Score(value=None, status="abstain")
+        if isinstance(value, bool | str) or not hasattr(value, "__float__") or getattr(value, "shape", ()) != ():
+            kind = type(value).__name__
+            raise TypeError(f"reward {self.name!r} returned {value!r} ({kind}); return a float, or None to abstain")
+        number = float(value)
+        if not math.isfinite(number):
+            return Score(value=None, status="nonfinite", detail={"returned": repr(number)})
+        lo, hi = self.range
+        if not lo <= number <= hi:
+            raise ValueError(f"reward {self.name!r} returned {number}, outside its declared range ({lo}, {hi})")
+        return Score(value=number)
+
+    def expression(self) -> str:
+        """The function's name: known to `parse_reward` through its `names`."""
+        return self.function.__name__
+
+    def __reduce__(self) -> tuple[Callable[..., FunctionReward], tuple[str, str, str, str]]:
+        # The decorated name holds this object and no longer the function, so pickle goes by the name.
+        module, qualified = self.function.__module__, self.function.__qualname__
+        return _by_name, (module, qualified, inspect.getsourcefile(self.function) or "", self.name)
+
+
+def _by_name(module: str, qualified: str, file: str, name: str) -> FunctionReward:
+    """The reward of that name in that module; from its file where the module cannot be imported by name."""
+    try:
+        found = sys.modules.get(module) or importlib.import_module(module)
+    except ModuleNotFoundError:
+        spec = importlib.util.spec_from_file_location(module, file)
+        if spec is None or spec.loader is None:
+            raise
+        found = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(found)
+        sys.modules[module] = found
+    function = getattr(found, qualified)
+    return cast(FunctionReward, function if function.name == name else function.named(name))
+
+
+def _gather(awaitables: Sequence[Awaitable[float | None]]) -> list[float | None]:
+    """The results of awaitables, in order; in a thread of its own, since a notebook already runs an event loop."""
+
+    async def together() -> list[float | None]:
+        return list(await asyncio.gather(*awaitables))
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(lambda: asyncio.run(together())).result()
+
+
+@overload
+def reward(function: RewardFunction) -> FunctionReward: ...
+@overload
+def reward(*, range: tuple[float, float] = (0.0, 1.0)) -> Callable[[RewardFunction], FunctionReward]: ...
+def reward(
+    function: RewardFunction | None = None, *, range: tuple[float, float] = (0.0, 1.0)
+) -> FunctionReward | Callable[[RewardFunction], FunctionReward]:
+    """Turn `(completion, example) -> float | None` into a `Reward` with this range; None abstains.
+
+    Use as `@reward` or `@reward(range=(-1, 1))`. ValueError for a range that is not finite and ascending, or for a
+    value outside it; TypeError for a value that is no number (text, a boolean, a list).
+    """
+    if function is not None:
+        return FunctionReward(function=function, range=range)
+    return lambda function: FunctionReward(function=function, range=range)

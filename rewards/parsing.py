@@ -1,0 +1,223 @@
+"""One strict, linear-time parser for answers and the boxes in them; every result has a status and its span.
+
+Every pattern is possessive or stops at the next bracket, so no text makes it backtrack. Nothing is repaired: what is
+not exactly one of the accepted forms has a status that says why.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+ParseStatus: TypeAlias = Literal[
+    "ok", "no_answer", "ambiguous", "truncated", "no_boxes", "bad_form", "bad_number", "out_of_range"
+]
+Span: TypeAlias = tuple[int, int]
+Box: TypeAlias = tuple[float, float, float, float]
+
+_NUM = r"-?+[0-9]{1,32}+(?:\.[0-9]{1,32}+)?+(?:[eE][+-]?+[0-9]{1,4}+)?+"
+_QUAD = rf"\[\s*+{_NUM}\s*+(?:,\s*+{_NUM}\s*+){{3}}+\]"
+_NUMBER = re.compile(_NUM)
+_ONE_BOX = re.compile(_QUAD)
+_LIST = re.compile(rf"\s*+\[\s*+(?:{_QUAD}\s*+(?:,\s*+{_QUAD}\s*+)*+)?+\]\s*+")
+_CORNERS = re.compile(rf"\s*+\(\s*+{_NUM}\s*+,\s*+{_NUM}\s*+\)\s*+,\s*+\(\s*+{_NUM}\s*+,\s*+{_NUM}\s*+\)\s*+")
+# A bracket that may open boxes; one that holds words, as in "[left] lung", does not.
+_OPENING = re.compile(r"\[\s*+(?=[\[\]+\-.0-9]|(?i:nan|inf|infinity)\b|\Z)")
+_ITEM = re.compile(r"[^\s,\[\]()]++")
+_REF = ("<|object_ref_start|>", "<|object_ref_end|>")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParsedAnswer:
+    """The final answer: its `text` (None unless `status` is `ok`) and where it stands in the completion."""
+
+    text: str | None
+    status: ParseStatus
+    span: Span = (0, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParsedBoxes:
+    """The boxes of an answer as written, `(x1, y1, x2, y2)` each, in the order of the text.
+
+    `spans` are the stretches of the answer that hold boxes; `labels` and `image` come from the forms that state them.
+    """
+
+    status: ParseStatus
+    xyxy: tuple[Box, ...] = ()
+    labels: tuple[str, ...] | None = None
+    image: tuple[int, ...] | None = None
+    spans: tuple[Span, ...] = ()
+
+
+def parse_answer(text: str, *, lenient: bool = False) -> ParsedAnswer:
+    """The answer in a completion: what follows the last `</think>`, and the inside of the only `<answer>` pair.
+
+    Several pairs are `ambiguous`, an unclosed `<think>` or `<answer>` is `truncated`, nothing left is `no_answer`.
+    With `lenient`, the last pair is taken and an unclosed tag is read to the end.
+    """
+    start = text.rfind("</think>")
+    start = 0 if start < 0 else start + len("</think>")
+    if text.find("<think>", start) >= 0 and not lenient:
+        return ParsedAnswer(text=None, status="truncated")
+    opened, closed = text.count("<answer>", start), text.count("</answer>", start)
+    end = len(text)
+    if opened or closed:
+        first = text.rfind("<answer>", start) + len("<answer>")
+        last = text.find("</answer>", first)
+        if not lenient and (opened > 1 or closed > 1 or not opened):
+            return ParsedAnswer(text=None, status="ambiguous")
+        if not lenient and last < 0:
+            return ParsedAnswer(text=None, status="truncated" if not closed else "ambiguous")
+        start, end = (first if opened else start), (last if last >= 0 else end)
+    answer = text[start:end]
+    if not answer or answer.isspace():
+        return ParsedAnswer(text=None, status="no_answer")
+    return ParsedAnswer(text=answer, status="ok", span=(start, end))
+
+
+def parse_boxes(answer: str, *, lenient: bool = False) -> ParsedBoxes:
+    """The boxes of an answer, always read as `x1, y1, x2, y2`.
+
+    Accepted: any number of `<box>[[..], ..]</box>` (or `<box>[a, b, c, d]</box>`, `<box>[]</box>` for none); one bare
+    `[[..], ..]`, `[a, b, c, d]` or `[]`; one JSON list or object with `bbox_2d` (and `label`, `image`); any number of
+    `<|box_start|>(x1,y1),(x2,y2)<|box_end|>`. Two forms at once, or two bare lists, are `ambiguous`. Zero-padded
+    numbers are legal outside JSON. With `lenient`, every `[a, b, c, d]` anywhere in the text counts and nothing fails.
+    """
+    if lenient:
+        found = list(_ONE_BOX.finditer(answer))
+        return _boxes("".join(m.group() for m in found), spans=tuple(m.span() for m in found))
+    tagged, qwen, quoted = "<box>" in answer or "</box>" in answer, "<|box_start|>" in answer, '"bbox_2d"' in answer
+    if tagged + qwen + quoted > 1:
+        return ParsedBoxes(status="ambiguous")
+    if tagged:
+        return _parse_tagged(answer, "<box>", "</box>")
+    if qwen:
+        return _parse_tagged(answer, "<|box_start|>", "<|box_end|>")
+    return _parse_json(answer) if quoted else _parse_bare(answer)
+
+
+def parse_label(answer: str) -> str:
+    """The label of an answer: its text with the boxes removed, stripped (empty where there is none)."""
+    if "<box>" in answer:
+        answer = _without(answer, _tags(answer, "<box>", "</box>")[0])
+    elif "<|box_start|>" in answer:
+        answer = _without(answer, _tags(answer, "<|box_start|>", "<|box_end|>")[0])
+        answer = answer.replace(_REF[0], "").replace(_REF[1], "")
+    elif "[" in answer:
+        answer = _without(answer, parse_boxes(answer).spans).replace("```json", "").replace("```", "")
+    return answer.strip()
+
+
+def _without(text: str, spans: tuple[Span, ...]) -> str:
+    edges = [0, *(edge for span in spans for edge in span), len(text)]
+    return " ".join(text[a:b].strip() for a, b in zip(edges[::2], edges[1::2], strict=True))
+
+
+def _tags(answer: str, opening: str, closing: str) -> tuple[tuple[Span, ...], ParseStatus]:
+    """The spans of the tagged stretches, tags included; an unclosed one reaches to the end."""
+    spans: list[Span] = []
+    end = 0
+    while (start := answer.find(opening, end)) >= 0:
+        end = answer.find(closing, start)
+        if end < 0:
+            return (*spans, (start, len(answer))), "truncated"
+        end += len(closing)
+        spans.append((start, end))
+    stray = answer.count(closing) != len(spans)
+    return tuple(spans), "bad_form" if stray else "ok"
+
+
+def _parse_tagged(answer: str, opening: str, closing: str) -> ParsedBoxes:
+    spans, status = _tags(answer, opening, closing)
+    if status != "ok":
+        return ParsedBoxes(status=status, spans=spans)
+    corners = opening != "<box>"
+    inner: list[str] = []
+    labels: list[str] = []
+    previous = 0
+    for start, end in spans:
+        text = answer[start + len(opening) : end - len(closing)]
+        if not ((_CORNERS if corners else _LIST).fullmatch(text) or (not corners and _ONE_BOX.fullmatch(text.strip()))):
+            return ParsedBoxes(status=_diagnose(text), spans=spans)
+        inner.append(text)
+        named = answer.rfind(_REF[0], previous, start) if corners and answer.endswith(_REF[1], 0, start) else -1
+        if named >= 0:
+            labels.append(answer[named + len(_REF[0]) : start - len(_REF[1])].strip())
+        previous = end
+    return _boxes(" ".join(inner), spans=spans, labels=tuple(labels) if len(labels) == len(spans) else None)
+
+
+def _parse_bare(answer: str) -> ParsedBoxes:
+    opening = _OPENING.search(answer)
+    if opening is None:
+        return ParsedBoxes(status="no_boxes")
+    start = opening.start()
+    match = _LIST.match(answer, start) or _ONE_BOX.match(answer, start)
+    if match is None:
+        return ParsedBoxes(status=_diagnose(answer[start:]))
+    if _ONE_BOX.search(answer, match.end()):
+        return ParsedBoxes(status="ambiguous")
+    return _boxes(match.group(), spans=(match.span(),))
+
+
+def _parse_json(answer: str) -> ParsedBoxes:
+    start = answer.rfind("{", 0, answer.index('"bbox_2d"'))
+    before = answer[: max(start, 0)].rstrip()
+    start = len(before) - 1 if before.endswith("[") else start
+    if start < 0:
+        return ParsedBoxes(status="bad_form")
+    try:
+        value, end = json.JSONDecoder().raw_decode(answer, start)
+    except json.JSONDecodeError as problem:
+        cut = problem.pos >= len(answer.rstrip()) or problem.msg.startswith("Unterminated")
+        return ParsedBoxes(status="truncated" if cut else "bad_form", spans=((start, len(answer)),))
+    except (RecursionError, ValueError):  # brackets nested thousands deep; an integer of thousands of digits
+        return ParsedBoxes(status="bad_form", spans=((start, len(answer)),))
+    if '"bbox_2d"' in answer[end:]:
+        return ParsedBoxes(status="ambiguous", spans=((start, end),))
+    return _from_objects(value if isinstance(value, list) else [value], ((start, end),))
+
+
+def _from_objects(items: list[object], spans: tuple[Span, ...]) -> ParsedBoxes:
+    boxes: list[Box] = []
+    labels: list[str] = []
+    images: list[int] = []
+    for item in items:
+        quad = item.get("bbox_2d") if isinstance(item, dict) else None
+        if not isinstance(item, dict) or not isinstance(quad, list) or len(quad) != 4:
+            return ParsedBoxes(status="bad_form", spans=spans)
+        if not all(type(v) in (int, float) and v == v for v in quad):
+            return ParsedBoxes(status="bad_number", spans=spans)
+        if not all(abs(v) < 1e308 for v in quad):
+            return ParsedBoxes(status="out_of_range", spans=spans)
+        boxes.append((float(quad[0]), float(quad[1]), float(quad[2]), float(quad[3])))
+        labels.extend([item["label"]] if isinstance(item.get("label"), str) else [])
+        images.extend([item["image"]] if type(item.get("image")) is int else [])
+    return ParsedBoxes(
+        status="ok",
+        xyxy=tuple(boxes),
+        labels=tuple(labels) if boxes and len(labels) == len(boxes) else None,
+        image=tuple(images) if boxes and len(images) == len(boxes) else None,
+        spans=spans,
+    )
+
+
+def _boxes(text: str, *, spans: tuple[Span, ...], labels: tuple[str, ...] | None = None) -> ParsedBoxes:
+    """Boxes from text whose form is already known to be right."""
+    numbers = [float(number) for number in _NUMBER.findall(text)]
+    if not all(map(math.isfinite, numbers)):
+        return ParsedBoxes(status="out_of_range", spans=spans)
+    each = iter(numbers)
+    return ParsedBoxes(status="ok", xyxy=tuple(zip(each, each, each, each, strict=True)), labels=labels, spans=spans)
+
+
+def _diagnose(text: str) -> ParseStatus:
+    """Why text is not a list of boxes."""
+    if text.count("[") > text.count("]"):
+        return "truncated"
+    numeric = all(_NUMBER.fullmatch(item.group()) for item in _ITEM.finditer(text))
+    return "bad_form" if numeric else "bad_number"

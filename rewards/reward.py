@@ -1,0 +1,156 @@
+"""What a reward is: a name, a declared range, and a score of one completion or of a group."""
+
+from __future__ import annotations
+
+import copy
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, ClassVar
+
+from groundrl.rewards.explain import Explanation
+from groundrl.rewards.glossary import Completion, Example, Score
+from groundrl.rewards.schedules import Schedule
+
+
+class GroundRLWarning(UserWarning):
+    """Every warning that groundrl itself gives; its tests turn them into errors."""
+
+
+class RewardError(Exception):
+    """A reward broke its contract or raised; the message shows the completion on which it did."""
+
+
+class Reward(ABC):
+    """What is a good answer: `score` says it of one completion, within `range = (lo, hi)`.
+
+    A subclass sets `range` (and `name`, else its class name in snake case) and defines `score`. One that must see
+    all completions of an example together overrides `score_group` instead and lets `score` call it.
+    """
+
+    name: str = ""
+    renamed: ClassVar[bool] = False
+    range: tuple[float, float] = (0.0, 1.0)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" not in vars(cls):
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    @abstractmethod
+    def score(self, completion: Completion, example: Example) -> Score:
+        """The score of one completion of this example."""
+
+    def score_group(self, completions: Sequence[Completion], example: Example) -> Sequence[Score]:
+        """One score for each completion, in order."""
+        return [self.score(completion, example) for completion in completions]
+
+    @property
+    def groupwise(self) -> bool:
+        """Whether a score depends on the other completions of its group."""
+        return type(self).score_group is not Reward.score_group
+
+    @property
+    def children(self) -> tuple[Reward, ...]:
+        """The rewards of which this one is composed."""
+        return ()
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Part name -> weight in the total; one entry of weight 1 for anything but a sum."""
+        return {self.name: 1.0}
+
+    def at(self, step: int) -> Reward:
+        """The reward of this training step; itself unless something in it is scheduled."""
+        return self
+
+    def observe(self, scores: Sequence[Score]) -> None:  # noqa: B027  (most rewards have nothing to learn)
+        """Told, once a step, the scores of all its completions; a windowed reward learns from them."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `observe` has learned, as JSON; empty for most rewards."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`."""
+        if state:
+            raise ValueError(f"reward {self.name!r} has no state, but was given {sorted(state)}")
+
+    def named(self, name: str) -> Reward:
+        """The same reward under another name: that of its metric and legend."""
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"a reward's name must be a Python identifier, got {name!r}")
+        clone = copy.deepcopy(self)
+        vars(clone).update(name=name, renamed=True)
+        return clone
+
+    def explain(self, text: str, example: Example) -> Explanation:
+        """What this reward says of `text`, part by part, with the boxes on the image."""
+        completion = Completion(text=text, box_space=example.box_space)
+        score = self.score(completion, example)
+        return Explanation(title=repr(self), completion=completion, example=example, score=score)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the source, the parameters or the versions behind this reward."""
+        from groundrl.rewards.fingerprint import fingerprint
+
+        return fingerprint(self)
+
+    def __add__(self, other: Reward) -> Reward:
+        from groundrl.rewards.compose import add
+
+        return add(self, other)
+
+    def __sub__(self, other: Reward) -> Reward:
+        return self + -1.0 * other
+
+    def __mul__(self, other: Reward | float) -> Reward:
+        from groundrl.rewards.compose import multiply
+
+        return multiply(self, other)
+
+    __rmul__ = __mul__
+
+    def clip(self, lo: float, hi: float) -> Reward:
+        """This reward held within `[lo, hi]`."""
+        from groundrl.rewards.gates import Clip
+
+        return Clip(reward=self, lo=lo, hi=hi)
+
+    def scheduled(self, weight: Schedule) -> Reward:
+        """This reward times a weight that changes with the step, such as `linear(0, 1, 500)`."""
+        from groundrl.rewards.gates import Scheduled
+
+        return Scheduled(reward=self, weight=weight)
+
+    def __repr__(self) -> str:
+        return self.expression() + (f".named({self.name!r})" if self.renamed else "")
+
+    def expression(self) -> str:
+        """The call that makes this reward, without its name; only what differs from the defaults."""
+        changed: list[str] = []
+        own: tuple[Field[Any], ...] = fields(self) if is_dataclass(self) else ()
+        for field in own:
+            value = getattr(self, field.name)
+            if field.init and (field.default is MISSING or value != field.default):
+                changed.append(f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+
+def explain(reward: Reward, text: str, example: Example) -> Explanation:
+    """What a reward says of `text` as an answer to `example`: readable in a terminal and, with boxes, in a notebook."""
+    return reward.explain(text, example)
+
+
+def unreadable(completion: Completion, example: Example) -> str | None:
+    """Why a completion cannot be read as an answer to this example, or None where it can.
+
+    Boxes are part of the answer exactly where the reference has them.
+    """
+    if completion.parsed.status != "ok":
+        return f"answer: {completion.parsed.status}"
+    if example.reference.boxes is not None and completion.parsed_boxes.status != "ok":
+        return f"boxes: {completion.parsed_boxes.status}"
+    return None
