@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from groundrl.rewards.compose import scored
 from groundrl.rewards.glossary import Completion, Example, Group, Score
@@ -116,7 +116,7 @@ class Scorer:
     def close(self) -> None:
         """Let go of what scoring holds."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Scorer:
         return self
 
     def __exit__(

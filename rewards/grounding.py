@@ -35,7 +35,7 @@ def in_range(boxes: Boxes) -> Float[np.ndarray, "N 4"]:
     width, height = boxes.space.width, boxes.space.height
     if xyxy.min() >= 0 and xyxy[:, ::2].max() <= width and xyxy[:, 1::2].max() <= height:
         return xyxy
-    outside = (xyxy < 0).any(axis=1) | (xyxy > [width, height, width, height]).any(axis=1)
+    outside = np.asarray(((xyxy < 0) | (xyxy > [width, height, width, height])).any(axis=1))
     return np.where(outside[:, None], 0.0, xyxy)
 
 
