@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 _HUGE = 1e150  # coordinates are held within it, so that no area overflows
 _TINY = 5e-324
+_FORBIDDEN = -1e6  # far below anything that a pair can be worth
 
 
 class Matches(NamedTuple):
@@ -58,13 +59,22 @@ def match_boxes(
     `hungarian` maximises the sum, `greedy` takes the best pair that is left. A pair that is not `allowed` (another
     label, another image) is never made.
     """
-    values = iou_matrix(a, b) if by == "iou" else giou_matrix(a, b)
+    return match(iou_matrix(a, b) if by == "iou" else giou_matrix(a, b), method=method, allowed=allowed)
+
+
+def match(
+    values: Float[np.ndarray, "N M"],
+    *,
+    method: Literal["hungarian", "greedy"] = "hungarian",
+    allowed: Bool[np.ndarray, "N M"] | None = None,
+) -> Matches:
+    """`match_boxes` on what each pair is worth."""
     if allowed is not None:
-        values = np.where(allowed, values, -2.0)
+        values = np.where(allowed, values, _FORBIDDEN)
     rows, columns = assign(values) if method == "hungarian" else _greedy(values)
     worth = values[rows, columns]
     if allowed is not None:
-        kept = worth > -2.0
+        kept = worth > _FORBIDDEN
         rows, columns, worth = rows[kept], columns[kept], worth[kept]
     return Matches(rows, columns, worth)
 

@@ -30,17 +30,19 @@ def score_completions(
     reward: Reward, completions: Sequence[Completion], example: Example, *, on_error: OnError
 ) -> list[Score]:
     """One score for each completion; with `mask`, an exception becomes the status `error` of what it concerns."""
-    batches = [completions] if reward.groupwise else [(completion,) for completion in completions]
-    scores: list[Score] = []
-    for batch in batches:
-        try:
-            scores.extend(_checked(reward, score) for score in scored(reward, batch, example))
-        except Exception as problem:  # user code may raise anything; it is shown or masked, never swallowed
-            message = describe(reward, problem, batch, example)
-            if on_error == "raise":
-                raise RewardError(message) from problem
-            scores[len(scores) :] = [Score(value=None, status="error", detail={"reason": message})] * len(batch)
-    return scores
+    try:
+        return [_checked(reward, score) for score in scored(reward, completions, example)]
+    except Exception as problem:  # user code may raise anything; it is shown or masked, never swallowed
+        if len(completions) > 1 and not reward.groupwise:  # one at a time, to know whose fault it was
+            return [
+                score
+                for completion in completions
+                for score in score_completions(reward, (completion,), example, on_error=on_error)
+            ]
+        message = describe(reward, problem, completions, example)
+        if on_error == "raise":
+            raise RewardError(message) from problem
+        return [Score(value=None, status="error", detail={"reason": message})] * len(completions)
 
 
 def _checked(reward: Reward, score: Score) -> Score:

@@ -6,15 +6,16 @@ Every word is a frozen, keyword-only dataclass whose fields carry the field's ow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
+from groundrl.rewards.lazy import lazy
 from groundrl.rewards.parsing import ParsedAnswer, ParsedBoxes, parse_answer, parse_boxes, parse_label
 
 ScoreStatus = Literal["ok", "abstain", "error", "nonfinite"]
@@ -160,7 +161,7 @@ class Completion:
     policy_version: int = 0
     box_space: BoxSpace = rel1000
 
-    @cached_property
+    @lazy
     def parsed(self) -> ParsedAnswer:
         """The final answer: what follows the last `</think>`, and the inside of the only `<answer>` pair."""
         return parse_answer(self.text)
@@ -170,12 +171,12 @@ class Completion:
         """The text of the final answer, or None where there is no single one (`parsed.status` says why)."""
         return self.parsed.text
 
-    @cached_property
+    @lazy
     def parsed_boxes(self) -> ParsedBoxes:
         """The boxes as written, with the parser's status and spans in the answer."""
         return parse_boxes(self.answer) if self.answer is not None else ParsedBoxes(status=self.parsed.status)
 
-    @cached_property
+    @lazy
     def boxes(self) -> Boxes | None:
         """The boxes of the answer in the example's space, or None where they cannot be read."""
         parsed = self.parsed_boxes
@@ -184,10 +185,10 @@ class Completion:
         xyxy = np.array(parsed.xyxy, dtype=np.float64).reshape(-1, 4)
         return Boxes(xyxy=xyxy, space=self.box_space, labels=parsed.labels, image=parsed.image)
 
-    @cached_property
+    @lazy
     def label(self) -> str | None:
         """The label of the answer: its text without the boxes."""
-        return parse_label(self.answer) if self.answer is not None else None
+        return parse_label(self.answer, self.parsed_boxes) if self.answer is not None else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +206,7 @@ class Score:
     detail: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.value is not None and np.isfinite(self.value)) != (self.status == "ok"):
+        if (self.value is not None and math.isfinite(self.value)) != (self.status == "ok"):
             raise ValueError(f"a score of status {self.status!r} cannot have the value {self.value!r}")
 
 

@@ -11,12 +11,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from groundrl.rewards.boxes import Matches, match_boxes
+from groundrl.rewards.boxes import giou_matrix, iou_matrix, match, pad_boxes
 from groundrl.rewards.glossary import Boxes, BoxSpace, Completion, Example, Score
 from groundrl.rewards.reward import Reward, unreadable
 
@@ -27,16 +26,10 @@ def _converted(boxes: Boxes, space: BoxSpace) -> Boxes:
     return boxes.to(space)
 
 
-def in_range(boxes: Boxes) -> Float[np.ndarray, "N 4"]:
+def in_range(xyxy: Float[np.ndarray, "*B N 4"], space: BoxSpace) -> Float[np.ndarray, "*B N 4"]:
     """The coordinates, with every box that leaves its space made degenerate, so that it matches nothing."""
-    xyxy = boxes.xyxy
-    if len(xyxy) == 0:
-        return xyxy
-    width, height = boxes.space.width, boxes.space.height
-    if xyxy.min() >= 0 and xyxy[:, ::2].max() <= width and xyxy[:, 1::2].max() <= height:
-        return xyxy
-    outside = np.asarray(((xyxy < 0) | (xyxy > [width, height, width, height])).any(axis=1))
-    return np.where(outside[:, None], 0.0, xyxy)
+    outside = np.asarray(((xyxy < 0) | (xyxy > [space.width, space.height] * 2)).any(axis=-1))
+    return np.where(outside[..., None], 0.0, xyxy) if outside.any() else xyxy
 
 
 def same_kind(predicted: Boxes, truth: Boxes, *, labels: bool) -> Bool[np.ndarray, "P G"] | None:
@@ -54,7 +47,7 @@ def same_kind(predicted: Boxes, truth: Boxes, *, labels: bool) -> Bool[np.ndarra
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BoxReward(Reward):
-    """A reward for a set of boxes against the reference's: one-to-one pairs, then a formula over them.
+    """A reward for a set of boxes against the reference's: one-to-one pairs, then a formula over what they are worth.
 
     `match_labels`: a pair must also agree on its label; a predicted box without one then matches nothing.
     """
@@ -62,34 +55,49 @@ class BoxReward(Reward):
     match_labels: bool = False
 
     @abstractmethod
-    def value(self, predicted: Boxes, truth: Boxes) -> tuple[float, Matches]:
-        """The value of predicted boxes, and the pairs behind it; both sides in one space, neither empty."""
+    def formula(self, worth: list[float], predicted: int, true: int) -> float:
+        """The value from the worth of each pair and the numbers of boxes, neither of them 0."""
+
+    def worth(self, predicted: Float[np.ndarray, "*B P 4"], true: Float[np.ndarray, "*B G 4"]) -> np.ndarray:
+        """What each pair would be worth, `[*B, P, G]`; the pairs with the largest sum are made."""
+        return iou_matrix(predicted, true)
 
     def score(self, completion: Completion, example: Example) -> Score:
         """The value of the completion's boxes; `detail["pairs"]` holds `(predicted, true, worth)` for each pair."""
-        reference = example.reference.boxes
-        if reference is None:
-            return Score(value=None, status="abstain", detail={"reason": "the reference has no boxes"})
-        lo, hi = self.range
-        predicted = completion.boxes
-        if predicted is None:
-            return Score(value=lo, detail={"reason": unreadable(completion, example)})
-        if not len(predicted) or not len(reference):
-            return Score(value=hi if len(predicted) == len(reference) else lo, detail={"pairs": ()})
-        space = completion.box_space
-        value, found = self.value(predicted, reference if reference.space == space else _converted(reference, space))
-        pairs = zip(found.rows.tolist(), found.columns.tolist(), found.values.tolist(), strict=True)
-        return Score(value=value, detail={"pairs": tuple(pairs)})
+        return self.score_group((completion,), example)[0]
 
-    def pairs(self, predicted: Boxes, truth: Boxes, *, by: Literal["iou", "giou"] = "iou") -> Matches:
-        """The Hungarian pairs of one image and, if asked, one label."""
-        allowed = same_kind(predicted, truth, labels=self.match_labels)
-        return match_boxes(in_range(predicted), truth.xyxy, by=by, allowed=allowed)
+    def score_group(self, completions: Sequence[Completion], example: Example) -> Sequence[Score]:
+        """The values of all completions, their pairwise worth computed in one batch."""
+        truth = example.reference.boxes
+        if truth is None:
+            absent = Score(value=None, status="abstain", detail={"reason": "the reference has no boxes"})
+            return [absent] * len(completions)
+        sets = [completion.boxes for completion in completions]
+        space = completions[0].box_space
+        true = truth if truth.space == space else _converted(truth, space)
+        found = [boxes.xyxy for boxes in sets if boxes is not None]
+        worth = iter(self.worth(in_range(pad_boxes(found), space), true.xyxy[None]) if found else ())
+        lo = self.range[0]
+        return [
+            Score(value=lo, detail={"reason": unreadable(completion, example)})
+            if boxes is None
+            else self._matched(boxes, true, next(worth)[: len(boxes)])
+            for completion, boxes in zip(completions, sets, strict=True)
+        ]
 
+    @property
+    def groupwise(self) -> bool:
+        """The group is a batch only; no score depends on another completion."""
+        return False
 
-def total(values: Sequence[float] | np.ndarray) -> float:
-    """An exactly rounded sum, so that no order of the boxes changes a score."""
-    return math.fsum(values.tolist() if isinstance(values, np.ndarray) else values)
+    def _matched(self, predicted: Boxes, true: Boxes, worth: np.ndarray) -> Score:
+        if not len(predicted) or not len(true):
+            lo, hi = self.range
+            return Score(value=hi if len(predicted) == len(true) else lo, detail={"pairs": ()})
+        found = match(worth, allowed=same_kind(predicted, true, labels=self.match_labels))
+        values = found.values.tolist()
+        pairs = tuple(zip(found.rows.tolist(), found.columns.tolist(), values, strict=True))
+        return Score(value=self.formula(values, len(predicted), len(true)), detail={"pairs": pairs})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -101,10 +109,9 @@ class SoftF1(BoxReward):
 
     name = "soft_f1"
 
-    def value(self, predicted: Boxes, truth: Boxes) -> tuple[float, Matches]:
-        """`2 sum IoU / (P + G)`."""
-        found = self.pairs(predicted, truth)
-        return 2.0 * total(found.values) / (len(predicted) + len(truth)), found
+    def formula(self, worth: list[float], predicted: int, true: int) -> float:
+        """`2 sum IoU / (P + G)`; the sum is exactly rounded, so that no order of the boxes changes it."""
+        return 2.0 * math.fsum(worth) / (predicted + true)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -116,7 +123,10 @@ class GIoU(BoxReward):
 
     name = "giou"
 
-    def value(self, predicted: Boxes, truth: Boxes) -> tuple[float, Matches]:
+    def worth(self, predicted: Float[np.ndarray, "*B P 4"], true: Float[np.ndarray, "*B G 4"]) -> np.ndarray:
+        """GIoU of each pair, moved to [0, 1]."""
+        return (giou_matrix(predicted, true) + 1.0) / 2.0
+
+    def formula(self, worth: list[float], predicted: int, true: int) -> float:
         """`sum (GIoU + 1)/2 / max(P, G)`."""
-        found = self.pairs(predicted, truth, by="giou")
-        return total((found.values + 1.0) / 2.0) / max(len(predicted), len(truth)), found
+        return math.fsum(worth) / max(predicted, true)

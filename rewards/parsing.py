@@ -28,6 +28,7 @@ _CORNERS = re.compile(rf"\s*+\(\s*+{_NUM}\s*+,\s*+{_NUM}\s*+\)\s*+,\s*+\(\s*+{_N
 _OPENING = re.compile(r"\[\s*+(?=[\[\]+\-.0-9]|(?i:nan|inf|infinity)\b|\Z)")
 _ITEM = re.compile(r"[^\s,\[\]()]++")
 _REF = ("<|object_ref_start|>", "<|object_ref_end|>")
+_MARKS = (*_REF, "```json", "```")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,21 +101,17 @@ def parse_boxes(answer: str, *, lenient: bool = False) -> ParsedBoxes:
     return _parse_json(answer) if quoted else _parse_bare(answer)
 
 
-def parse_label(answer: str) -> str:
-    """The label of an answer: its text with the boxes removed, stripped (empty where there is none)."""
-    if "<box>" in answer:
-        answer = _without(answer, _tags(answer, "<box>", "</box>")[0])
-    elif "<|box_start|>" in answer:
-        answer = _without(answer, _tags(answer, "<|box_start|>", "<|box_end|>")[0])
-        answer = answer.replace(_REF[0], "").replace(_REF[1], "")
-    elif "[" in answer:
-        answer = _without(answer, parse_boxes(answer).spans).replace("```json", "").replace("```", "")
-    return answer.strip()
+def parse_label(answer: str, boxes: ParsedBoxes | None = None) -> str:
+    """The label of an answer: its text without the boxes, stripped (empty where there is none).
 
-
-def _without(text: str, spans: tuple[Span, ...]) -> str:
-    edges = [0, *(edge for span in spans for edge in span), len(text)]
-    return " ".join(text[a:b].strip() for a, b in zip(edges[::2], edges[1::2], strict=True))
+    `boxes` are those of this answer, if they are parsed already.
+    """
+    spans = (parse_boxes(answer) if boxes is None else boxes).spans
+    edges = [0, *(edge for span in spans for edge in span), len(answer)]
+    label = " ".join([answer[a:b].strip() for a, b in zip(edges[::2], edges[1::2], strict=True)])
+    for mark in _MARKS if spans and ("<|" in label or "```" in label) else ():
+        label = label.replace(mark, "")
+    return label.strip()
 
 
 def _tags(answer: str, opening: str, closing: str) -> tuple[tuple[Span, ...], ParseStatus]:
@@ -208,7 +205,7 @@ def _from_objects(items: list[object], spans: tuple[Span, ...]) -> ParsedBoxes:
 
 def _boxes(text: str, *, spans: tuple[Span, ...], labels: tuple[str, ...] | None = None) -> ParsedBoxes:
     """Boxes from text whose form is already known to be right."""
-    numbers = [float(number) for number in _NUMBER.findall(text)]
+    numbers = list(map(float, _NUMBER.findall(text)))
     if not all(map(math.isfinite, numbers)):
         return ParsedBoxes(status="out_of_range", spans=spans)
     each = iter(numbers)

@@ -1,0 +1,60 @@
+"""Checkpoints: Hugging Face folders that appear whole or not at all, with the trainer's state beside the weights."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from groundrl.rollout.policy import Policy
+
+STATE = "trainer_state.pt"
+
+
+def save_folder(policy: Policy, folder: Path) -> None:
+    """Write the policy's files into `folder`; config.json comes last, so its presence says that all are there."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    policy.save(partial)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(partial.iterdir(), key=lambda file: file.name == "config.json"):
+        os.replace(file, folder / file.name)
+    partial.rmdir()
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a stage's final policy lies in `folder`."""
+    return (folder / "config.json").is_file()
+
+
+def save_step(policy: Policy, state: dict[str, Any], folder: Path, step: int) -> Path:
+    """Write `folder/step-000100` (policy and trainer state) and then remove the older ones."""
+    target = folder / f"step-{step:06d}"
+    partial = folder / f".{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    policy.save(partial)
+    torch.save({**state, "step": step}, partial / STATE)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
+    for older in step_folders(folder)[:-1]:
+        shutil.rmtree(older)
+    return target
+
+
+def step_folders(folder: Path) -> list[Path]:
+    """The complete checkpoints inside a stage, oldest first."""
+    return sorted(found for found in folder.glob("step-*") if (found / STATE).is_file())
+
+
+def load_step(policy: Policy, folder: Path) -> dict[str, Any] | None:
+    """Put the newest checkpoint's weights into `policy` and return the trainer's state; None where there is none."""
+    found = step_folders(folder)
+    if not found:
+        return None
+    weights = type(policy.model).from_pretrained(found[-1], dtype=torch.float32).state_dict()
+    policy.model.load_state_dict(weights)
+    state: dict[str, Any] = torch.load(found[-1] / STATE, weights_only=True, map_location=policy.device)
+    return state

@@ -1,0 +1,148 @@
+"""The policy under Fabric: optimiser, accumulation over micro-batches and ranks, and the update's statistics."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from groundrl.algorithms.settings import RLSettings
+from groundrl.algorithms.window import LearnBatch, Window
+from groundrl.rollout.logprobs import CompletionLogprobs
+from groundrl.rollout.policy import Policy
+
+
+class Learner:
+    """One optimiser step at a time. `step` is how many RL steps lie behind."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        reference: Policy | None,
+        settings: RLSettings,
+        fabric: Fabric,
+        state: dict[str, Any] | None,
+    ) -> None:
+        if settings.prompts_per_step % fabric.world_size:
+            raise ValueError(
+                f"prompts_per_step {settings.prompts_per_step} is not divisible by {fabric.world_size} processes"
+            )
+        self.policy = policy
+        self.settings = settings
+        self.fabric = fabric
+        policy.model.eval()  # no dropout in RL: sampler and trainer must agree
+        module = CompletionLogprobs(policy, temperature=settings.sampling.temperature)
+        optimizer = torch.optim.AdamW(
+            [p for p in policy.model.parameters() if p.requires_grad], lr=settings.lr, weight_decay=settings.weight_decay
+        )
+        self.logprobs, self.optimizer = fabric.setup(module, optimizer)
+        self.logprobs.eval()
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda update: min(1.0, (update + 1) / max(1, settings.warmup_steps))
+        )
+        self.step = 0
+        if state is not None:
+            self.step = state["step"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            policy.version = state["version"]
+        self.collecting: dict[str, Any] = {
+            "logprobs": self.logprobs,
+            "reference": CompletionLogprobs(reference, temperature=settings.sampling.temperature)
+            if reference is not None
+            else None,
+            "keep_old": settings.epochs > 1,
+            "micro_batch_size": settings.micro_batch_size,
+        }
+        self._reset()
+
+    def step_totals(self, window: Window) -> dict[str, Any]:
+        """What `epochs` needs: the passes, the micro-batch, and the step's tokens and completions over all ranks."""
+        counts = torch.stack([window.completion_mask_NT.sum(), window.completion_mask_NT.any(dim=1).sum().float()])
+        counts = self._over_ranks(counts)
+        self.total_tokens = max(1.0, float(counts[0]))
+        return {
+            "count": self.settings.epochs,
+            "micro_batch_size": self.settings.micro_batch_size,
+            "total_tokens": self.total_tokens,
+            "total_completions": max(1.0, float(counts[1])),
+        }
+
+    def accumulating(self, *, last: bool) -> AbstractContextManager[object]:
+        """Gradients are exchanged between ranks only with the last micro-batch."""
+        return self.fabric.no_backward_sync(self.logprobs, enabled=not last)
+
+    def backward(
+        self,
+        loss: Float[Tensor, ""],
+        stats: dict[str, Float[Tensor, ""]],
+        logprobs_NT: Float[Tensor, "N T"],
+        entropy_NT: Float[Tensor, "N T"],
+        batch: LearnBatch,
+    ) -> None:
+        """Add the micro-batch's gradients and statistics. Ranks are averaged, so its loss counts world_size times."""
+        self.fabric.backward(loss * self.fabric.world_size)
+        mask = batch.completion_mask_NT
+        with torch.no_grad():
+            gap = ((logprobs_NT - batch.sampler_logprobs_NT).abs() * mask).max()
+            sums = {**stats, "loss": loss.detach(), "entropy": (entropy_NT * mask).sum()}
+        for name, value in sums.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        if self._updates == 0:
+            self._gap = torch.maximum(self._gap, gap.cpu())
+
+    def update(self) -> None:
+        """Clip and step; a gradient that is not finite stops the run before it reaches the weights."""
+        norm = self.fabric.clip_gradients(self.logprobs, self.optimizer, max_norm=self.settings.max_grad_norm)
+        if norm is None or not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"step {self.step + 1}: the gradient's norm is {norm}; lower lr or look at the rewards of this step"
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+        self._norms.append(float(norm))
+        self._updates += 1
+        self.policy.version += 1
+
+    def finish_step(self) -> dict[str, float]:
+        """The update's metrics over all ranks: means over tokens and updates; `sampler_gap` is the largest difference."""
+        names = sorted(self._sums)
+        sums = self._over_ranks(torch.stack([torch.as_tensor(self._sums[name]).float().cpu() for name in names]))
+        totals = dict(zip(names, sums.tolist(), strict=True))
+        loss = totals.pop("loss") / self._updates
+        means = {name: value / (self.total_tokens * self._updates) for name, value in totals.items()}
+        gap = self.fabric.all_reduce(self._gap.to(self.fabric.device), reduce_op="max")
+        statistics = {
+            "loss": loss,
+            **means,
+            "ref_kl": means.get("ref_kl", 0.0),
+            "grad_norm": sum(self._norms) / len(self._norms),
+            "lr": float(self.schedule.get_last_lr()[0]),
+            "sampler_gap": float(gap),
+        }
+        self.step += 1
+        self._reset()
+        return statistics
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the weights."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "version": self.policy.version,
+        }
+
+    def _reset(self) -> None:
+        self._sums: dict[str, Any] = {}
+        self._norms: list[float] = []
+        self._gap = torch.zeros(())
+        self._updates = 0
+
+    def _over_ranks(self, values: Float[Tensor, "k"]) -> Float[Tensor, "k"]:
+        total = self.fabric.all_reduce(values.to(self.fabric.device), reduce_op="sum")
+        return torch.as_tensor(total).cpu()

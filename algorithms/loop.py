@@ -1,0 +1,133 @@
+"""The RL loop: sample groups, score them, estimate advantages, update, record. Start reading at `train_rl`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from groundrl.algorithms.advantages import ADVANTAGES
+from groundrl.algorithms.checkpoint import load_step, save_step
+from groundrl.algorithms.learner import Learner
+from groundrl.algorithms.metrics import Clock, reward_metrics
+from groundrl.algorithms.objectives import OBJECTIVES
+from groundrl.algorithms.settings import RLSettings
+from groundrl.algorithms.window import Window, collect, epochs
+from groundrl.rewards import Group, Reward, Scorer
+from groundrl.rollout.engine import Engine, seed_key
+from groundrl.rollout.loader import Loader, ShuffledOrder
+from groundrl.rollout.policy import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLStep:
+    """What one step leaves behind: all ranks' scored groups in prompt order, their advantages, and the metrics."""
+
+    step: int
+    groups: tuple[Group, ...]
+    advantages: tuple[tuple[float, ...], ...]  # for each completion; one number where it is the same for every token
+    metrics: dict[str, float]
+
+
+def train_rl(
+    policy: Policy,
+    engine: Engine,
+    loader: Loader,
+    reward: Reward,
+    settings: RLSettings,
+    *,
+    fabric: Fabric,
+    record: Callable[[RLStep], None],
+    folder: Path,
+) -> None:
+    """Train `policy` in place from `reward`, continuing from the newest checkpoint in `folder` where there is one.
+
+    `record` is called on rank 0 after every step, before its checkpoint is written.
+    """
+    reference = frozen_copy(policy) if settings.clipping.kl_coef > 0 else None
+    learner = Learner(policy, reference, settings, fabric, load_step(policy, folder))
+    estimator, objective = ADVANTAGES[settings.advantage], OBJECTIVES[settings.objective]
+    order = ShuffledOrder(len(loader.source), seed=settings.seed)
+    with Scorer(reward, on_error=settings.on_error) as scorer:
+        for step in range(learner.step, settings.steps):
+            clock = Clock()
+            scorer.set_step(step)
+            for group in engine.generate(**prompts_of_step(loader, order, settings, fabric, step)):
+                scorer.submit(group)
+            clock.lap("sample")
+            window = collect(scorer.results(), policy, **learner.collecting)
+            advantages_NT = estimator(window)
+            clock.lap("score")
+            for batches in epochs(window, advantages_NT, policy, **learner.step_totals(window)):
+                for place, batch in enumerate(batches):
+                    with learner.accumulating(last=place + 1 == len(batches)):
+                        logprobs_NT, entropy_NT = learner.logprobs(batch.padded)
+                        loss, stats = objective(logprobs_NT, batch, settings.clipping)
+                        learner.backward(loss, stats, logprobs_NT, entropy_NT, batch)
+                learner.update()
+            engine.sync(policy.version)
+            clock.lap("update")
+            groups, advantages = gather(fabric, window, advantages_NT)
+            metrics = learner.finish_step() | reward_metrics(groups, reward.at(step)) | clock.metrics(groups)
+            if fabric.is_global_zero:
+                record(RLStep(step=learner.step, groups=groups, advantages=advantages, metrics=metrics))
+                if settings.checkpoint_every and learner.step % settings.checkpoint_every == 0:
+                    save_step(policy, learner.state_dict(), folder, learner.step)
+            fabric.barrier()
+
+
+def prompts_of_step(
+    loader: Loader, order: ShuffledOrder, settings: RLSettings, fabric: Fabric, step: int
+) -> dict[str, Any]:
+    """What this rank samples in a step: every world_size-th prompt, its whole group, keyed by its place in the step."""
+    count = settings.prompts_per_step
+    places = range(fabric.global_rank, count, fabric.world_size)
+    return {
+        "examples": [loader[order[step * count + place]][0] for place in places],
+        "group_size": settings.group_size,
+        "sampling": settings.sampling,
+        "seed_keys": [
+            seed_key(seed=settings.seed, stream="rollout", stage=settings.name, step=step, prompt=place)
+            for place in places
+        ],
+    }
+
+
+def gather(
+    fabric: Fabric, window: Window, advantages_NT: Float[Tensor, "N T"]
+) -> tuple[tuple[Group, ...], tuple[tuple[float, ...], ...]]:
+    """All ranks' groups in prompt order with the advantages of their completions in the same order."""
+    per_group = [
+        _compact(advantages_NT[row : row + window.group_size], window.completion_mask_NT[row : row + window.group_size])
+        for row in range(0, len(advantages_NT), window.group_size)
+    ]
+    mine = list(zip(window.groups, per_group, strict=True))
+    if fabric.world_size > 1:
+        ranks: list[list[tuple[Group, list[tuple[float, ...]]]]] = [[] for _ in range(fabric.world_size)]
+        torch.distributed.all_gather_object(ranks, mine)
+        mine = [rank[place] for place in range(len(mine)) for rank in ranks]
+    groups = tuple(group for group, _ in mine)
+    return groups, tuple(advantage for _, advantages in mine for advantage in advantages)
+
+
+def frozen_copy(policy: Policy) -> Policy:
+    """The reference: the policy as it stands now, never trained again."""
+    frozen = copy.copy(policy)
+    frozen.model = copy.deepcopy(policy.model).eval().requires_grad_(False)
+    return frozen
+
+
+def _compact(advantages: Float[Tensor, "G T"], mask: Float[Tensor, "G T"]) -> list[tuple[float, ...]]:
+    """Each completion's advantages: one number where every token has the same, else one a token."""
+    result = []
+    for values, tokens in zip(advantages, mask.bool(), strict=True):
+        kept = values[tokens].tolist() or [0.0]
+        result.append((kept[0],) if all(value == kept[0] for value in kept) else tuple(kept))
+    return result

@@ -1,0 +1,158 @@
+"""Supervised fine-tuning on `lightning.Trainer`: imitate the gold answer, with loss on the answer alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from jaxtyping import Float
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from groundrl.algorithms.settings import SFTSettings
+from groundrl.rewards import DataError
+from groundrl.rollout.batches import PaddedBatch, pad_batch
+from groundrl.rollout.loader import Loader, ShuffledOrder
+from groundrl.rollout.logprobs import completion_logits
+from groundrl.rollout.policy import Policy
+
+Record = Callable[[Mapping[str, float]], None]
+
+
+def answer_loss(logits: Float[Tensor, "N T V"], batch: PaddedBatch) -> tuple[Tensor, Tensor]:
+    """`(sum, count)`: the summed cross-entropy over answer tokens, end token included, and their number.
+
+    Prompt and padding carry no loss; float32 whatever the model computes in.
+    """
+    targets = batch.completion_ids.to(logits.device)
+    mask = batch.completion_mask.to(logits.device)
+    losses = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+    return (losses * mask.flatten()).sum(), mask.sum()
+
+
+def cosine_with_warmup(step: int, *, steps: int, warmup: int) -> float:
+    """The factor on the learning rate at `step` (from 0): linear up over `warmup` steps, then a half cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+class StepSampler(Sampler[list[int]]):
+    """Batches of indices for this rank. Its state is the step: Lightning's checkpoints do not hold a sampler's."""
+
+    def __init__(self, length: int, settings: SFTSettings, *, rank: int, world_size: int) -> None:
+        if settings.batch_size % world_size:
+            raise ValueError(f"batch_size {settings.batch_size} is not divisible by {world_size} processes")
+        self.order = ShuffledOrder(length, seed=settings.seed)
+        self.settings = settings
+        self.rank = rank
+        self.world_size = world_size
+        self.step = 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        size = self.settings.batch_size
+        for step in range(self.step, self.settings.steps):
+            yield [self.order[step * size + row] for row in range(self.rank, size, self.world_size)]
+
+    def __len__(self) -> int:
+        return self.settings.steps - self.step
+
+
+class SFTModule(lightning.LightningModule):
+    """The policy under supervision; `record` gets one row of metrics a step."""
+
+    def __init__(self, policy: Policy, sampler: StepSampler, settings: SFTSettings, record: Record) -> None:
+        super().__init__()
+        self.model = policy.model
+        self.policy = policy
+        self.sampler = sampler
+        self.settings = settings
+        self.record = record
+        self._row: dict[str, float] = {}
+
+    def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
+        """The mean loss over the answer tokens of the step, across ranks."""
+        total, count = answer_loss(completion_logits(self.policy, batch), batch)
+        everywhere = self.all_gather(torch.stack([total.detach(), count])).reshape(-1, 2).sum(dim=0)
+        self._row["loss"] = float(everywhere[0] / everywhere[1])
+        self.log("loss", self._row["loss"], prog_bar=True, logger=False)
+        return total * self.trainer.world_size / everywhere[1]  # ranks are averaged: undo that
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note the gradient's norm before it is clipped."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self._row["grad_norm"] = float(torch.nn.utils.get_total_norm(gradients))
+        self._row["lr"] = float(optimizer.param_groups[0]["lr"])
+
+    def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
+        """Record the step."""
+        self.record({"stage_step": self.trainer.global_step, **self._row})
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine, one schedule step an update."""
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trainable, lr=self.settings.lr, weight_decay=self.settings.weight_decay)
+        steps, warmup = self.settings.steps, max(1, round(self.settings.warmup * self.settings.steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: cosine_with_warmup(step, steps=steps, warmup=warmup)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning leaves out: the data position and the generator (dropout draws from it)."""
+        checkpoint["groundrl"] = {"step": self.trainer.global_step, "generator": torch.get_rng_state()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the next unseen batch and the generator where it stood."""
+        self.sampler.step = checkpoint["groundrl"]["step"]
+        torch.set_rng_state(checkpoint["groundrl"]["generator"])
+
+
+def train_sft(
+    policy: Policy,
+    loader: Loader,
+    settings: SFTSettings,
+    *,
+    record: Record,
+    folder: Path,
+    hardware: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> None:
+    """Fine-tune `policy` in place. Checkpoints inside the stage go to `folder`; the newest is continued from."""
+    hardware = dict(hardware or {"accelerator": "auto", "devices": 1})
+    checkpoints = [ModelCheckpoint(folder, "{step:06d}", every_n_train_steps=settings.checkpoint_every, save_top_k=1)]
+    trainer = lightning.Trainer(
+        **hardware,
+        precision="bf16-mixed" if policy.autocast_enabled else "32-true",
+        max_steps=settings.steps,
+        gradient_clip_val=settings.max_grad_norm,
+        logger=False,
+        callbacks=[*([TQDMProgressBar()] if progress else []), *(checkpoints if settings.checkpoint_every else [])],
+        enable_progress_bar=progress,
+        enable_checkpointing=settings.checkpoint_every > 0,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    rank, world_size = trainer.global_rank, trainer.world_size
+    sampler = StepSampler(len(loader.source), settings, rank=rank, world_size=world_size)
+
+    def collate(batch: list[int]) -> PaddedBatch:
+        loaded = [loader[index] for index in batch]
+        for example, _ in loaded:
+            if example.answer is None:
+                raise DataError(f"example {example.id!r} has no `answer`, which SFT imitates")
+        answers = [policy.encode_answer(example.answer or "") for example, _ in loaded]
+        return pad_batch(policy, [prompt for _, prompt in loaded], answers)
+
+    batches = DataLoader(range(len(loader.source)), batch_sampler=sampler, collate_fn=collate)  # type: ignore[arg-type]
+    policy.model.train()
+    newest = max(folder.glob("*.ckpt"), default=None) if folder.is_dir() else None
+    trainer.fit(SFTModule(policy, sampler, settings, record), batches, ckpt_path=newest, weights_only=True)
+    policy.model.eval()
+    policy.version += settings.steps

@@ -1,0 +1,100 @@
+"""`nuclei/train` and `nuclei/test`: crops of the one real annotated image that the package ships.
+
+The split is spatial: train is columns 0 to 339, test columns 340 to 511, and no crop crosses that line. Each test
+crop lies wholly inside one tile, so tiles share no pixel and are the independent blocks of every interval.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image
+
+from groundrl.experiments.data.scene import mask_boxes, scene_example, visible_objects
+from groundrl.rewards import Example
+
+FOLDER = Path(__file__).parent / "nuclei"
+SIZE = 64  # pixels
+COUNTS = 5  # 0 to 4 nuclei, in equal shares
+COLUMNS = {"train": (0, 340), "test": (340, 512)}
+TILE = (86, 128)  # width, height of a test block: two by four tiles fill the test columns
+
+
+@cache
+def load_image() -> tuple[UInt8[np.ndarray, "512 512"], Int[np.ndarray, "512 512"]]:
+    """The image (raw intensities) and its instance mask (0 is background)."""
+    picture = np.asarray(Image.open(FOLDER / "image.png"), dtype=np.uint8)
+    return picture, np.asarray(Image.open(FOLDER / "mask.png"), dtype=np.int64)
+
+
+@cache
+def crop_positions(split: Literal["train", "test"]) -> tuple[tuple[tuple[int, int, str], ...], ...]:
+    """For each count 0 to 4, the crops `(x, y, block)` that show so many nuclei, in scan order."""
+    _, mask = load_image()
+    areas = np.bincount(mask.ravel())
+    left, right = COLUMNS[split]
+    found: list[list[tuple[int, int, str]]] = [[] for _ in range(COUNTS)]
+    step = 2 if split == "train" else 1
+    for y in range(0, mask.shape[0] - SIZE + 1, step):
+        for x in range(left, right - SIZE + 1, step):
+            tile_x, tile_y = (x - left) // TILE[0], y // TILE[1]
+            whole = (x + SIZE - 1 - left) // TILE[0] == tile_x and (y + SIZE - 1) // TILE[1] == tile_y
+            if split == "test" and not whole:
+                continue
+            count = len(visible_objects(mask[y : y + SIZE, x : x + SIZE], areas))
+            if count < COUNTS:
+                found[count].append((x, y, f"{split}-{tile_x}-{tile_y}"))
+    return tuple(tuple(crops) for crops in found)
+
+
+class NucleiCrops:
+    """Deterministic crops, `i % 5` nuclei in crop `i`; train crops are flipped, rotated and re-lit, test crops not.
+
+    Test crop `i` goes to the next tile that has its count, so that blocks are as balanced as the image allows.
+    """
+
+    def __init__(self, split: Literal["train", "test"], *, seed: int = 0, length: int | None = None) -> None:
+        self.split: Literal["train", "test"] = split
+        self.seed = seed
+        self.length = length if length is not None else {"train": 20_000, "test": 256}[split]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, index]))
+        x, y, block = self._position(rng, index)
+        picture, mask = load_image()
+        areas = np.bincount(mask.ravel())
+        picture, mask = picture[y : y + SIZE, x : x + SIZE], mask[y : y + SIZE, x : x + SIZE]
+        if self.split == "train":
+            picture, mask = _augment(rng, picture, mask)
+        boxes = mask_boxes(mask, visible_objects(mask, areas))
+        return scene_example(id=f"nuclei/{self.split}/{self.seed}/{index}", picture=picture, boxes=boxes, block=block)
+
+    def _position(self, rng: np.random.Generator, index: int) -> tuple[int, int, str]:
+        crops = crop_positions(self.split)[index % COUNTS]
+        if self.split == "train":
+            return crops[int(rng.integers(len(crops)))]
+        blocks = sorted({block for _, _, block in crops})
+        turn, place = divmod(index // COUNTS, len(blocks))
+        crops = tuple(crop for crop in crops if crop[2] == blocks[place])
+        order = np.random.Generator(np.random.Philox(key=[self.seed, place])).permutation(len(crops))
+        return crops[order[turn % len(crops)]]
+
+
+def _augment(
+    rng: np.random.Generator, picture: UInt8[np.ndarray, "h w"], mask: Int[np.ndarray, "h w"]
+) -> tuple[UInt8[np.ndarray, "h w"], Int[np.ndarray, "h w"]]:
+    """One of the eight flips and rotations and a brightness between 0.7 and 1.4; boxes are read off the moved mask."""
+    turns, flip, gain = int(rng.integers(4)), bool(rng.integers(2)), rng.uniform(0.7, 1.4)
+    if flip:
+        picture, mask = picture[:, ::-1], mask[:, ::-1]
+    picture = np.clip(np.rint(np.rot90(picture, turns) * gain), 0, 255).astype(np.uint8)
+    return picture, np.rot90(mask, turns)

@@ -1,0 +1,63 @@
+"""What the shipped data share: from an instance mask and its picture to an example with boxes and a gold answer."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+
+from groundrl.rewards import Boxes, Example, ImageRef, Reference, pixel, rel1000
+
+PROMPT = "Detect and localize all nuclei in the image."
+MIN_VISIBLE = 0.5  # an object cut by the border counts when at least this share of its pixels is visible
+
+
+def visible_objects(mask: Int[np.ndarray, "h w"], full_areas: Int[np.ndarray, "ids"]) -> list[int]:
+    """The ids of the objects in a cut-out of an instance mask of which at least half is visible.
+
+    `full_areas[id]` is the object's area in pixels before the cut.
+    """
+    areas = np.bincount(mask.ravel(), minlength=len(full_areas))
+    return [int(i) for i in np.flatnonzero(areas) if i != 0 and areas[i] >= MIN_VISIBLE * full_areas[i]]
+
+
+def mask_boxes(mask: Int[np.ndarray, "h w"], ids: list[int]) -> Float[np.ndarray, "N 4"]:
+    """The tight boxes of the visible parts in reading order; continuous pixels, so the last pixel's far edge is x2."""
+    boxes = []
+    for i in ids:
+        ys, xs = np.nonzero(mask == i)
+        boxes.append((xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
+    boxes.sort(key=lambda box: (box[1], box[0]))
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def grounding_answer(boxes: Boxes, *, singular: str, plural: str) -> tuple[str, str]:
+    """`(label, answer)` of a grounding task in MedMO's format: `2 nuclei <box>[[010, 012, 080, 095], ...]]</box>`.
+
+    Coordinates are rel1000 with three digits; 1000 itself is written 999, so that each takes the same tokens.
+    """
+    label = f"{len(boxes)} {singular if len(boxes) == 1 else plural}"
+    rounded = np.clip(np.rint(boxes.to(rel1000).xyxy), 0, 999).astype(int)
+    written = ", ".join("[" + ", ".join(f"{value:03d}" for value in box) + "]" for box in rounded)
+    return label, f"{label} <box>[{written}]</box>"
+
+
+def scene_example(
+    *, id: str, picture: UInt8[np.ndarray, "h w"], boxes: Float[np.ndarray, "N 4"], block: str
+) -> Example:
+    """The example of one picture: prompt, PNG bytes, truth in pixels and the gold answer in rel1000."""
+    height, width = picture.shape
+    truth = Boxes(xyxy=boxes, space=pixel(width, height))
+    label, answer = grounding_answer(truth, singular="nucleus", plural="nuclei")
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="png", compress_level=1)
+    return Example(
+        id=id,
+        prompt=PROMPT,
+        images=(ImageRef(source=buffer.getvalue(), width=width, height=height),),
+        answer=answer,
+        reference=Reference(label=label, boxes=truth),
+        block=block,
+    )

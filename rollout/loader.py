@@ -1,0 +1,66 @@
+"""Examples in a fixed order, encoded for the policy; a faulty one stops the run or is skipped and listed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from groundrl.rewards import DataError, Example, ExampleSource
+from groundrl.rollout.policy import Policy, Prompt
+
+
+class Loader:
+    """Encoded examples by index. `skipped` maps the index of each example left out to the reason."""
+
+    def __init__(
+        self, policy: Policy, source: ExampleSource, *, reserve: int = 0, on_error: Literal["raise", "skip"] = "raise"
+    ) -> None:
+        if len(source) == 0:
+            raise ValueError("the data set has no examples")
+        self.policy = policy
+        self.source = source
+        self.reserve = reserve
+        self.on_error = on_error
+        self.skipped: dict[int, str] = {}
+
+    def get(self, index: int) -> tuple[Example, Prompt] | None:
+        """The example at `index`, or None where it is faulty and faults are skipped."""
+        try:
+            example = self.source[index]
+            return example, self.policy.encode(example, reserve=self.reserve)
+        except DataError as error:
+            if self.on_error == "raise":
+                raise
+            self.skipped[index] = str(error)
+            return None
+
+    def __getitem__(self, index: int) -> tuple[Example, Prompt]:
+        """The example at `index`, or the next one that is sound."""
+        for offset in range(len(self.source)):
+            loaded = self.get((index + offset) % len(self.source))
+            if loaded is not None:
+                return loaded
+        first = next(iter(self.skipped.values()))
+        raise ValueError(f"none of the {len(self.source)} examples can be used; the first fault: {first}")
+
+
+class ShuffledOrder:
+    """The endless order in which examples are visited: epoch after epoch, each its own permutation of the data.
+
+    It is a pure function of the position, so a resumed run needs no state but how many examples it has seen.
+    """
+
+    def __init__(self, length: int, *, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self._epoch = lru_cache(maxsize=2)(self._permutation)
+
+    def __getitem__(self, position: int) -> int:
+        epoch, place = divmod(position, self.length)
+        return int(self._epoch(epoch)[place])
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
+        return rng.permutation(self.length)

@@ -1,0 +1,298 @@
+"""The policy: a Hugging Face causal language model (text or Qwen-VL) with its tokenizer and image processor."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from groundrl.rewards import DataError, Example, GroundRLWarning, ImageRef, as_messages
+
+IMAGE_MARK = "<image>"  # where an image goes in the text of a prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """An example as the model reads it: P tokens, with each image's tokens expanded and its patches ready."""
+
+    ids: Int[Tensor, "P"]
+    position_ids: Int[Tensor, "axes P"]  # one axis for text, three for M-RoPE
+    image_tokens: Bool[Tensor, "P"]
+    pixel_values: Float[Tensor, "patches D"] | None = None
+    image_grid_thw: Int[Tensor, "images 3"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Policy:
+    """What samples and learns. `allowed [V]` marks the ids that may ever be sampled.
+
+    Never allowed: the vision special tokens (an image token in an answer would break the next forward) and the ids
+    of the embedding that the tokenizer does not have.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        image_processor: Any | None,
+        *,
+        autocast: bool = False,
+        chat_template_kwargs: Mapping[str, object] | None = None,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.autocast_enabled = autocast
+        self.chat_template_kwargs = dict(chat_template_kwargs or {})
+        self.version = 0
+        self.allowed = allowed_tokens(model.config, tokenizer)
+        self.end_ids = end_token_ids(model, tokenizer)
+        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_ids[0]
+        if tokenizer.chat_template is None:
+            warnings.warn(
+                "the tokenizer has no chat template: prompts are given to the model as plain text",
+                GroundRLWarning,
+                stacklevel=2,
+            )
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        init: Literal["pretrained", "random"] = "pretrained",
+        seed: int = 0,
+        chat_template_kwargs: Mapping[str, object] | None = None,
+    ) -> Policy:
+        """Load a Hugging Face folder or id; `init="random"` takes its architecture only.
+
+        `dtype="bfloat16"` computes in bfloat16 with float32 weights and losses.
+        """
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+
+        if Path(path).exists() and not (Path(path) / "config.json").is_file():
+            raise ValueError(f"{path} is not a checkpoint: it has no config.json; give a Hugging Face folder or id")
+        try:
+            config = AutoConfig.from_pretrained(path)
+            tokenizer = AutoTokenizer.from_pretrained(path)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be loaded as a Hugging Face checkpoint: {error}") from error
+        vision = hasattr(config, "vision_config")
+        if vision and not hasattr(config, "image_token_id"):
+            raise ValueError(f"{path} has the vision architecture {config.model_type!r}; supported are the Qwen-VL models")
+        auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
+        if init == "random":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                model = auto.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
+        else:
+            model = auto.from_pretrained(path, dtype=torch.float32, attn_implementation=_attention(auto, config))
+        return cls(
+            model,
+            tokenizer,
+            _load_image_processor(path) if vision else None,
+            autocast=dtype == "bfloat16",
+            chat_template_kwargs=chat_template_kwargs,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    def autocast(self) -> torch.autocast:
+        """The precision in which every forward of this policy runs, sampling and training alike."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast_enabled)
+
+    @cached_property
+    def forward_arguments(self) -> frozenset[str]:
+        """The names that the model's forward takes."""
+        return frozenset(inspect.signature(self.model.forward).parameters)
+
+    @cached_property
+    def has_mrope(self) -> bool:
+        """Whether positions have three axes (time, height, width), as in Qwen-VL."""
+        return hasattr(getattr(self.model, "model", None), "get_rope_index")
+
+    @property
+    def max_length(self) -> int:
+        """The model's context in tokens (a million where the configuration does not say)."""
+        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1_000_000)
+
+    def encode(self, example: Example, *, reserve: int = 0) -> Prompt:
+        """The prompt of an example with room for `reserve` more tokens, else a DataError that says what to do."""
+        images = [open_image(image, example.id) for image in example.images]
+        if images and self.image_processor is None:
+            raise DataError(f"example {example.id!r} has {len(images)} image(s), but the model reads text only")
+        text = self._render(example)
+        features = self.image_processor(images=images, return_tensors="pt") if images and self.image_processor else None
+        if features is None:
+            ids = self._tokenize(text)
+            image_tokens = torch.zeros(len(ids), dtype=torch.bool)
+            pixel_values = grid = None
+        else:
+            pixel_values, grid = features["pixel_values"], features["image_grid_thw"]
+            ids = self._expand_images(text, grid, example.id)
+            image_tokens = ids == self.model.config.image_token_id
+        if len(ids) + reserve > self.max_length:
+            raise DataError(
+                f"example {example.id!r}: {len(ids)} prompt tokens and {reserve} for the answer exceed the model's "
+                f"context of {self.max_length}; shorten the prompt, lower max_new_tokens or the image's resolution"
+            )
+        positions = self._positions(ids, image_tokens, grid)
+        return Prompt(
+            ids=ids, position_ids=positions, image_tokens=image_tokens, pixel_values=pixel_values, image_grid_thw=grid
+        )
+
+    def encode_answer(self, text: str) -> list[int]:
+        """The token ids of an answer with its end token: what SFT imitates."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [*ids, self.end_ids[0]]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a completion without its end token; any other special token stays visible."""
+        kept = ids[:-1] if ids and ids[-1] in self.end_ids else ids
+        text: str = self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
+
+    def save(self, folder: Path) -> None:
+        """Write a Hugging Face folder that plain `from_pretrained` loads; the folder must not exist yet."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        if self.image_processor is not None:
+            self.image_processor.save_pretrained(folder)
+
+    def _render(self, example: Example) -> str:
+        turns = [
+            {"role": turn["role"], "content": turn["content"]} if not example.images else turn
+            for turn in _with_images(as_messages(example), len(example.images), example.id)
+        ]
+        if self.tokenizer.chat_template is None:
+            mark = "<|vision_start|><|image_pad|><|vision_end|>"
+            parts = [
+                turn["content"]
+                if isinstance(turn["content"], str)
+                else "".join(mark if part["type"] == "image" else part["text"] for part in turn["content"])
+                for turn in turns
+            ]
+            return "\n".join(parts)
+        text: str = self.tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True, **self.chat_template_kwargs
+        )
+        return text
+
+    def _tokenize(self, text: str) -> Int[Tensor, "P"]:
+        special = self.tokenizer.chat_template is None  # a template writes its own start token
+        return torch.tensor(self.tokenizer(text, add_special_tokens=special)["input_ids"], dtype=torch.long)
+
+    def _expand_images(self, text: str, grid: Int[Tensor, "images 3"], id: str) -> Int[Tensor, "P"]:
+        ids = self._tokenize(text)
+        image_token = self.model.config.image_token_id
+        places = (ids == image_token).nonzero()[:, 0].tolist()
+        if len(places) != len(grid):
+            raise DataError(
+                f"example {id!r}: the chat template made {len(places)} image places for {len(grid)} images; "
+                "a prompt must not contain the model's own image token"
+            )
+        counts = (grid.prod(dim=1) // self.model.config.vision_config.spatial_merge_size**2).tolist()
+        repeats = torch.ones_like(ids)
+        repeats[places] = torch.tensor(counts)
+        return ids.repeat_interleave(repeats)
+
+    def _positions(
+        self, ids: Int[Tensor, "P"], image_tokens: Bool[Tensor, "P"], grid: Int[Tensor, "images 3"] | None
+    ) -> Int[Tensor, "axes P"]:
+        if not self.has_mrope:
+            return torch.arange(len(ids))[None]
+        if grid is None:
+            return torch.arange(len(ids)).expand(3, -1)
+        positions, _ = self.model.model.get_rope_index(
+            ids[None], mm_token_type_ids=image_tokens[None].int(), image_grid_thw=grid
+        )
+        result: Tensor = positions[:, 0]
+        return result
+
+
+def allowed_tokens(config: Any, tokenizer: Any) -> Bool[Tensor, "V"]:
+    """Which ids of the model's vocabulary may be sampled."""
+    allowed = torch.zeros(config.get_text_config().vocab_size, dtype=torch.bool)
+    known = torch.tensor(sorted(tokenizer.get_vocab().values()))
+    allowed[known[known < len(allowed)]] = True
+    for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
+        if (token := getattr(config, name, None)) is not None:
+            allowed[token] = False
+    return allowed
+
+
+def end_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that end an answer, the tokenizer's own first."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    listed = configured if isinstance(configured, list) else [configured]
+    ids = [token for token in (tokenizer.eos_token_id, *listed) if token is not None]
+    if not ids:
+        raise ValueError("neither the tokenizer nor generation_config.json names an end token (eos_token_id)")
+    return tuple(dict.fromkeys(ids))
+
+
+def open_image(image: ImageRef, example_id: str) -> Image.Image:
+    """The image in RGB, upright, or a DataError that names the example and the path."""
+    where = image.source if isinstance(image.source, Path) else f"{len(image.source)} bytes"
+    try:
+        opened = Image.open(image.source if isinstance(image.source, Path) else io.BytesIO(image.source))
+        return opened.convert("RGB")
+    except FileNotFoundError:
+        raise DataError(f"example {example_id!r}: there is no image {where}") from None
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DataError(f"example {example_id!r}: the image {where} cannot be read: {error}") from None
+
+
+def _with_images(messages: Sequence[Mapping[str, object]], count: int, id: str) -> list[dict[str, Any]]:
+    """Chat turns whose `<image>` marks became image parts; without marks the images lead the first user turn."""
+    if count == 0:
+        return [dict(turn) for turn in messages]
+    marks = sum(turn["content"].count(IMAGE_MARK) for turn in messages if isinstance(turn["content"], str))
+    parts_given = any(not isinstance(turn["content"], str) for turn in messages)
+    if marks not in (0, count) and not parts_given:
+        raise DataError(f"example {id!r} has {count} image(s) but {marks} {IMAGE_MARK} marks in its text")
+    lead = count if marks == 0 and not parts_given else 0
+    turns = []
+    for turn in messages:
+        content: Any = turn["content"]
+        if isinstance(content, str):
+            pieces = content.split(IMAGE_MARK)
+            content = [{"type": "image"}] * (lead if turn["role"] == "user" else 0)
+            lead = 0 if turn["role"] == "user" else lead
+            for k, piece in enumerate(pieces):
+                content = [*content, *([{"type": "image"}] if k else []), *([{"type": "text", "text": piece}] if piece else [])]
+        turns.append({"role": turn["role"], "content": content})
+    return turns
+
+
+def _attention(auto: Any, config: Any) -> str | None:
+    """sdpa where the architecture has it, else its own default."""
+    model_class = auto._model_mapping.get(type(config), None)
+    model_class = model_class[0] if isinstance(model_class, tuple) else model_class
+    return "sdpa" if getattr(model_class, "_supports_sdpa", False) else None
+
+
+def _load_image_processor(path: str | Path) -> Any:
+    from transformers import AutoImageProcessor
+
+    try:
+        return AutoImageProcessor.from_pretrained(path)
+    except OSError as error:
+        raise ValueError(f"{path} is a vision model without a preprocessor_config.json: {error}") from error

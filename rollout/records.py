@@ -1,0 +1,187 @@
+"""What a run leaves on disk: metrics as JSON lines, rollouts, examples and images; nothing is ever half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from groundrl.rewards import Boxes, Completion, Example, Group, Score
+from groundrl.rollout.policy import open_image
+
+SCHEMA_VERSION = 1
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write rows as parquet under a temporary name, then rename; the schema version is in the file's metadata."""
+    table = pa.Table.from_pylist([dict(row) for row in rows])
+    table = table.replace_schema_metadata({"groundrl_schema": str(SCHEMA_VERSION)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    pq.write_table(table, partial)
+    os.replace(partial, path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a whole text file under a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON lines file; a torn last line (a kill while it was written) is left out."""
+    if not path.is_file():
+        return
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            return
+
+
+def json_number(value: float) -> float | None:
+    """A number as JSON has it: what is not finite is null."""
+    return value if math.isfinite(value) else None
+
+
+class MetricsFile:
+    """`metrics.jsonl`: one object a step, on disk as soon as it is written."""
+
+    def __init__(self, path: Path, *, keep_until: int) -> None:
+        kept = [row for row in read_lines(path) if row["step"] <= keep_until]
+        write_text("".join(json.dumps(row) + "\n" for row in kept), path)
+        self._file = path.open("a")
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one step; the line reaches the operating system before this returns."""
+        clean = {key: json_number(value) if isinstance(value, float) else value for key, value in row.items()}
+        self._file.write(json.dumps({"schema": SCHEMA_VERSION, **clean}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def completion_rows(
+    step: int, groups: Sequence[Group], advantages: Sequence[Sequence[float]], *, fingerprint: str
+) -> list[dict[str, Any]]:
+    """One row a completion; `advantages` are in group order, one number each or one a token."""
+    rows: list[dict[str, Any]] = []
+    for place, group in enumerate(groups):
+        for completion, score in zip(group.completions, group.scores or (), strict=True):
+            rows.append(
+                {
+                    "step": step,
+                    "group": place,
+                    "example_id": group.example.id,
+                    **completion_columns(completion),
+                    **score_columns(score),
+                    "advantage": list(advantages[len(rows)]),
+                    "fingerprint": fingerprint,
+                    "seed_key": f"{group.seed_key}/{len(rows) % len(group.completions)}",
+                }
+            )
+    return rows
+
+
+def completion_columns(completion: Completion) -> dict[str, Any]:
+    """A completion as columns."""
+    return {
+        "text": completion.text,
+        "token_ids": list(completion.token_ids),
+        "sampled": list(completion.sampled),
+        "logprobs": list(completion.logprobs),
+        "finish_reason": completion.finish_reason,
+        "policy_version": completion.policy_version,
+    }
+
+
+def score_columns(score: Score) -> dict[str, Any]:
+    """A score as columns: the total, then each part's value, status and detail."""
+    columns: dict[str, Any] = {"reward": score.value, "status": score.status, "detail": _detail(score)}
+    for name, part in score.parts.items():
+        columns |= {f"parts/{name}": part.value, f"parts/{name}/status": part.status, f"parts/{name}/detail": _detail(part)}
+    return columns
+
+
+def _detail(score: Score) -> str:
+    return json.dumps(score.detail, default=str, ensure_ascii=False)
+
+
+class ExampleStore:
+    """`examples.parquet` (a folder of parts that reads as one table) and `images/`: each example is stored once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.table = folder / "examples.parquet"
+        self.images = folder / "images"
+        self._known: set[str] = set()
+        for part in sorted(self.table.glob("part-*.parquet")):
+            self._known.update(pq.read_table(part, columns=["id"])["id"].to_pylist())
+
+    def add(self, examples: Sequence[Example]) -> None:
+        """Store those not yet known, images first, so that a row never points to a missing file."""
+        new = {example.id: example for example in examples if example.id not in self._known}
+        if new:
+            rows = [self._row(example) for example in new.values()]
+            write_table(rows, self.table / f"part-{len(self._known):08d}.parquet")
+            self._known.update(new)
+
+    def _row(self, example: Example) -> dict[str, Any]:
+        reference = example.reference
+        space = example.box_space
+        return {
+            "id": example.id,
+            "prompt": example.prompt,
+            "messages": json.dumps([dict(turn) for turn in example.messages]) if example.messages else None,
+            "images": [
+                {"sha256": self._image(example, place), "width": image.width, "height": image.height}
+                for place, image in enumerate(example.images)
+            ],
+            "answer": example.answer,
+            "label": reference.label,
+            "labels": list(reference.labels) if reference.labels is not None else None,
+            "boxes": json.dumps(_boxes(reference.boxes)) if reference.boxes is not None else None,
+            "report": reference.report,
+            "choices": list(reference.choices) if reference.choices is not None else None,
+            "columns": json.dumps(dict(reference.columns), default=str),
+            "box_space": json.dumps({"kind": space.kind, "width": space.width, "height": space.height}),
+            "block": example.block,
+        }
+
+    def _image(self, example: Example, place: int) -> str:
+        source = example.images[place].source
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        path = self.images / f"{digest}.png"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.partial")
+            if data.startswith(b"\x89PNG"):
+                partial.write_bytes(data)
+            else:
+                buffer = io.BytesIO()
+                open_image(example.images[place], example.id).save(buffer, format="png")
+                partial.write_bytes(buffer.getvalue())
+            os.replace(partial, path)
+        return digest
+
+
+def _boxes(boxes: Boxes) -> dict[str, Any]:
+    return {
+        "xyxy": boxes.xyxy.tolist(),
+        "space": {"kind": boxes.space.kind, "width": boxes.space.width, "height": boxes.space.height},
+        "labels": boxes.labels,
+        "scores": boxes.scores,
+        "image": boxes.image,
+    }
