@@ -58,3 +58,9 @@ def load_step(policy: Policy, folder: Path) -> dict[str, Any] | None:
     policy.model.load_state_dict(weights)
     state: dict[str, Any] = torch.load(found[-1] / STATE, weights_only=True, map_location=policy.device)
     return state
+
+
+def stage_progress(folder: Path) -> int:
+    """The step inside a stage from which it continues: that of its newest checkpoint, 0 without one."""
+    names = [*(found.name for found in step_folders(folder)), *(found.stem for found in folder.glob("*.ckpt"))]
+    return max((int(name.replace("=", "-").rpartition("-")[2]) for name in names), default=0)

@@ -1,0 +1,11 @@
+"""Benchmarks by name; each gives what it measured as `{what: number}`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from groundrl.experiments.bench.startup import bench_startup
+
+BENCHES: dict[str, Callable[[], dict[str, float]]] = {
+    "startup": bench_startup,
+}

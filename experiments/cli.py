@@ -1,0 +1,116 @@
+"""The command line. Every import that takes time waits until a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Reinforcement learning with verifiable rewards for vision-language and text models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe such as quickstart.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="KEY=VALUE, such as stages.rl.steps=20 seed=3.")]
+RunPath = Annotated[Path, typer.Argument(help="A run's folder, or its name under runs/.")]
+
+
+@app.command()
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a run of the same name.")] = False,
+    runs: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+) -> None:
+    """Run all stages of CONFIG: train, evaluate, draw."""
+    from groundrl.experiments.config import load_config, parse_overrides
+    from groundrl.experiments.run import train as train_run
+
+    changes = parse_overrides(overrides or [])
+    folder = runs / load_config(config, changes)[0].name
+    with recoverable(folder):
+        _close(train_run(config, overrides=changes, overwrite=overwrite, runs=runs).folder)
+
+
+@app.command()
+def resume(run: RunPath) -> None:
+    """Continue an interrupted run from its last checkpoint."""
+    from groundrl.experiments.run import load_run
+    from groundrl.experiments.run import resume as resume_run
+
+    folder = load_run(run).folder
+    with recoverable(folder):
+        _close(resume_run(folder).folder)
+
+
+@app.command(name="eval")
+def evaluate(run: RunPath) -> None:
+    """Show a run's evaluation: each stage's metrics and the difference with its interval."""
+    from groundrl.experiments.run import load_run
+
+    _close(load_run(run).folder)
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="startup or rewards.")] = "startup",
+) -> None:
+    """Measure, in fresh processes where that matters; prints medians."""
+    from groundrl.experiments.bench import BENCHES
+
+    if what not in BENCHES:
+        raise typer.BadParameter(f"there is no benchmark {what!r}; choose from {', '.join(BENCHES)}")
+    for name, value in BENCHES[what]().items():
+        typer.echo(f"{name}: {value:.4g}")
+
+
+class recoverable:  # noqa: N801  (used as a with-statement's verb)
+    """Turns an interruption or a full disk into one sentence that says what is kept and how to go on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not self.folder.is_dir() or not (self.folder / "config.yaml").is_file():
+            return
+        if isinstance(error, KeyboardInterrupt | OSError):
+            what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"stopped by the system: {error}"
+            typer.echo(f"\n{what}; what was recorded lies in {self.folder}", err=True)
+            typer.echo(f"go on with: groundrl resume {self.folder}", err=True)
+            raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1)
+
+
+def main() -> None:
+    """The entry point: a user's fault is one sentence, not a traceback."""
+    from groundrl.rewards import RewardError
+
+    try:
+        app()
+    except (ValueError, RewardError) as error:
+        typer.echo(f"groundrl: {error}", err=True)
+        sys.exit(2)
+
+
+def _close(folder: Path) -> None:
+    from rich.console import Console
+
+    from groundrl.experiments.pipeline import difference_table
+    from groundrl.experiments.run import Run
+
+    console = Console()
+    if (folder / "evaluation.json").is_file():
+        console.print(difference_table(Run(folder).evaluation))
+    for name in ("metrics.jsonl", "evaluation.json", "curves.png", "summary.png", "checkpoints", "rollouts"):
+        if (folder / name).exists():
+            console.print(f"  {folder / name}")
+
+
+if __name__ == "__main__":
+    main()

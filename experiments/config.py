@@ -1,0 +1,269 @@
+"""The configuration: one YAML file is one run. Pydantic models with bounds; an unknown key is refused."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+RECIPES = Path(__file__).parent / "recipes"
+METRICS = (
+    "iou_mean",
+    "iou_mean_greedy",
+    "iou_mean_cool",
+    "iou_best_of_n",
+    "reward_mean",
+    "label_accuracy",
+    "format_rate",
+    "completion_length",
+)
+Source = str | dict[str, Any]
+
+
+class ConfigError(ValueError):
+    """A fault in the configuration: which key, what is wrong, what would be right."""
+
+
+class Strict(BaseModel):
+    """Frozen; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Strict):
+    """`path`: `base` (embedded), a Hugging Face folder or an id. `init: random` takes its architecture only."""
+
+    path: str = "base"
+    init: Literal["pretrained", "random"] = "pretrained"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+class DataConfig(Strict):
+    """Where examples come from: a shipped name, a .jsonl path, or `{coco: ..., images: ..., prompt: ...}`."""
+
+    train: Source | None = None
+    test: Source | None = None
+    on_error: Literal["raise", "skip"] = "raise"
+
+
+class StageData(Strict):
+    """A stage's own training data."""
+
+    train: Source
+
+
+class Stage(Strict):
+    """What every stage has."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    data: StageData | None = None
+    steps: int = Field(ge=1)
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    max_grad_norm: float = Field(default=1.0, gt=0.0)
+    checkpoint_every: int = Field(default=50, ge=0)
+
+
+class SFTStage(Stage):
+    """Supervised fine-tuning on gold answers; `warmup` is a share of the steps."""
+
+    kind: Literal["sft"]
+    batch_size: int = Field(default=64, ge=1)
+    lr: float = Field(default=1e-5, gt=0.0)
+    warmup: float = Field(default=0.05, ge=0.0, le=1.0)
+
+
+class RLStage(Stage):
+    """Reinforcement learning from the run's reward."""
+
+    kind: Literal["rl"]
+    advantage: str = "grpo"
+    objective: str = "dapo"
+    prompts_per_step: int = Field(default=16, ge=1)
+    group_size: int = Field(default=8, ge=2)
+    epochs: int = Field(default=1, ge=1)
+    micro_batch_size: int = Field(default=64, ge=1)
+    lr: float = Field(default=1e-6, gt=0.0)
+    warmup_steps: int = Field(default=5, ge=0)
+    temperature: float = Field(default=1.0, gt=0.0)
+    max_new_tokens: int = Field(default=256, ge=1)
+    clip_low: float = Field(default=0.2, ge=0.0, lt=1.0)
+    clip_high: float = Field(default=0.28, ge=0.0)
+    kl_coef: float = Field(default=0.0, ge=0.0)
+    on_reward_error: Literal["raise", "mask"] = "raise"
+
+    @model_validator(mode="after")
+    def _known(self) -> RLStage:
+        from groundrl.algorithms.advantages import ADVANTAGES
+        from groundrl.algorithms.objectives import OBJECTIVES
+
+        choices: list[tuple[str, str, Sequence[str]]] = [
+            ("advantage", self.advantage, list(ADVANTAGES)),
+            ("objective", self.objective, list(OBJECTIVES)),
+        ]
+        for key, name, known in choices:
+            if name not in known:
+                raise ValueError(f"{key}: there is no {name!r}; choose from {', '.join(known)}")
+        return self
+
+
+class EvaluationConfig(Strict):
+    """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer."""
+
+    samples_per_example: int = Field(default=8, ge=1)
+    max_new_tokens: int = Field(default=256, ge=1)
+    metrics: tuple[str, ...] = METRICS
+
+    @model_validator(mode="after")
+    def _known(self) -> EvaluationConfig:
+        for metric in self.metrics:
+            if metric not in METRICS:
+                raise ValueError(f"there is no metric {metric!r}{nearest(metric, METRICS)}")
+        return self
+
+
+class HardwareConfig(Strict):
+    """Passed on to Lightning. `threads`: of one process on the CPU; null leaves torch's choice."""
+
+    accelerator: str = "auto"
+    devices: int = Field(default=1, ge=1)
+    strategy: str = "auto"
+    threads: int | None = Field(default=None, ge=1)
+
+
+class RunConfig(Strict):
+    """One run: stages one after the other, from one model, with one seed."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    rewards: dict[str, str] = Field(default_factory=dict)
+    reward: str | None = None
+    stages: tuple[Annotated[SFTStage | RLStage, Field(discriminator="kind")], ...] = Field(min_length=1)
+    evaluation: EvaluationConfig = EvaluationConfig()
+    hardware: HardwareConfig = HardwareConfig()
+
+    @model_validator(mode="after")
+    def _whole(self) -> RunConfig:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages need different names, got {', '.join(names)}")
+        for stage in self.stages:
+            if stage.data is None and self.data.train is None:
+                raise ValueError(f"stage {stage.name!r} has no data: set data.train or stages.{stage.name}.data.train")
+        return self
+
+
+def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[RunConfig, Path]:
+    """The configuration and the folder to which its paths are relative.
+
+    `source` is a path, the name of a shipped recipe, or a mapping; `overrides` maps dotted keys to values, a stage being
+    named (`stages.rl.steps`).
+    """
+    base = Path.cwd()
+    if isinstance(source, Mapping):
+        data = dict(source)
+    else:
+        path = find_config(source)
+        base = base if RECIPES in path.parents else path.resolve().parent
+        try:
+            data = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not YAML: {error}") from None
+        if not isinstance(data, dict):
+            raise ConfigError(f"{path} holds no mapping of keys to values")
+    for key, value in overrides.items():
+        _override(data, key, value)
+    try:
+        return RunConfig.model_validate(data), base
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(fault, data) for fault in error.errors())) from None
+
+
+def find_config(source: str | Path) -> Path:
+    """A path as it is, else the shipped recipe of that name."""
+    if Path(source).is_file():
+        return Path(source)
+    recipe = RECIPES / f"{source}.yaml"
+    if recipe.is_file():
+        return recipe
+    names = sorted(str(path.relative_to(RECIPES).with_suffix("")) for path in RECIPES.rglob("*.yaml"))
+    raise ConfigError(f"there is no file and no recipe {str(source)!r}; the recipes are {', '.join(names)}")
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """`["stages.rl.steps=20", "seed=3"]` as a mapping; values are read as YAML."""
+    overrides = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"an override is KEY=VALUE, got {pair!r}")
+        # YAML 1.1 reads 1e-4 as text; a researcher means the number.
+        parsed = yaml.safe_load(value)
+        overrides[key] = _number(parsed) if isinstance(parsed, str) else parsed
+    return overrides
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint for a name that is not known."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(known)}"
+
+
+def _number(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _override(data: dict[str, Any], key: str, value: Any) -> None:
+    place: Any = data
+    *parents, last = key.split(".")
+    for parent in parents:
+        if isinstance(place, list):
+            found = [item for item in place if item.get("name") == parent]
+            if not found:
+                raise ConfigError(f"{key}: there is no {parent!r} here; there are {', '.join(i['name'] for i in place)}")
+            place = found[0]
+        else:
+            place = place.setdefault(parent, {})
+        if not isinstance(place, dict | list):
+            raise ConfigError(f"{key}: {parent!r} is a value, it has no keys")
+    if isinstance(place, list):
+        raise ConfigError(f"{key}: name the stage's key as well, such as {key}.steps")
+    place[last] = value
+
+
+def _explain(fault: Any, data: Mapping[str, Any]) -> str:
+    """One sentence of one pydantic fault, with the nearest valid key for an unknown one."""
+    where = []
+    for step in fault["loc"]:
+        if isinstance(step, int):
+            where.append(str(data["stages"][step].get("name", step)) if where == ["stages"] else str(step))
+        elif step not in ("sft", "rl") or not where[:1] == ["stages"] or len(where) != 2:
+            where.append(str(step))
+    key = ".".join(where)
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {key}{nearest(str(fault['loc'][-1]), _valid_keys(fault['loc']))}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def _valid_keys(loc: Sequence[int | str]) -> list[str]:
+    sections: dict[str, type[BaseModel]] = {
+        "model": ModelConfig,
+        "data": DataConfig,
+        "evaluation": EvaluationConfig,
+        "hardware": HardwareConfig,
+        "sft": SFTStage,
+        "rl": RLStage,
+    }
+    inside = [str(step) for step in loc[:-1] if str(step) in sections]
+    model = sections[inside[-1]] if inside else RunConfig
+    return list(model.model_fields)

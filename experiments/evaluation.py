@@ -1,0 +1,185 @@
+"""Evaluation on held-out examples: metrics with stated definitions, rows that are kept, intervals over blocks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lightning.fabric import Fabric
+
+from groundrl.experiments.config import EvaluationConfig
+from groundrl.rewards import Boxes, Completion, Example, Format, Group, LabelAccuracy, Reward, Scorer, match_boxes
+from groundrl.rollout.engine import Engine, Sampling, seed_key
+from groundrl.rollout.loader import Loader
+from groundrl.rollout.records import completion_columns
+
+RESAMPLES = 9_999
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """One way of answering each example."""
+
+    name: str
+    temperature: float
+    samples: int
+
+
+def decodings(config: EvaluationConfig) -> tuple[Decoding, ...]:
+    """Sampled at T = 1, sampled at T = 0.5, and greedy."""
+    return (
+        Decoding(name="sampled", temperature=1.0, samples=config.samples_per_example),
+        Decoding(name="cool", temperature=0.5, samples=max(1, config.samples_per_example // 2)),
+        Decoding(name="greedy", temperature=0.0, samples=1),
+    )
+
+
+def set_iou(predicted: Boxes | None, truth: Boxes) -> float:
+    """Hungarian, sum of IoU over max(predicted, true); both empty is 1, boxes that cannot be read are 0."""
+    if predicted is None:
+        return 0.0
+    if len(predicted) == 0 and len(truth) == 0:
+        return 1.0
+    matches = match_boxes(predicted.xyxy, truth.to(predicted.space).xyxy)
+    return float(np.sum(matches.values)) / max(len(predicted), len(truth))
+
+
+def evaluate(
+    loader: Loader, engine: Engine, reward: Reward | None, config: EvaluationConfig, *, seed: int, fabric: Fabric
+) -> tuple[list[dict[str, Any]], list[Example]]:
+    """One row for each completion of each test example, in order, and the examples; every rank gets all of them."""
+    indices = range(fabric.global_rank, len(loader.source), fabric.world_size)
+    loaded = [(index, found[0]) for index in indices if (found := loader.get(index)) is not None]
+    rows = []
+    for decoding in decodings(config):
+        sampling = Sampling(max_new_tokens=config.max_new_tokens, temperature=decoding.temperature)
+        keys = [
+            seed_key(seed=seed, stream="evaluation", stage=decoding.name, step=0, prompt=index) for index, _ in loaded
+        ]
+        groups = engine.generate(
+            [example for _, example in loaded], group_size=decoding.samples, sampling=sampling, seed_keys=keys
+        )
+        for (index, _), group in zip(loaded, groups, strict=True):
+            rows += _rows(index, decoding.name, group, reward)
+    examples = [example for _, example in loaded]
+    if fabric.world_size > 1:
+        import torch.distributed
+
+        gathered: list[Any] = [None] * fabric.world_size
+        torch.distributed.all_gather_object(gathered, (rows, examples))
+        rows = sorted((row for part in gathered for row in part[0]), key=lambda row: (row["decoding"], row["index"]))
+        examples = [example for part in gathered for example in part[1]]
+    return rows, examples
+
+
+def _rows(index: int, decoding: str, group: Group, reward: Reward | None) -> list[dict[str, Any]]:
+    example = group.example
+    scores = [None] * len(group.completions)
+    if reward is not None:
+        with Scorer(reward) as scorer:
+            scorer.submit(group)
+            scores = [score.value for score in scorer.results()[0].scores or ()]  # type: ignore[misc]
+    return [
+        {
+            "index": index,
+            "example_id": example.id,
+            "block": example.block or example.id,
+            "decoding": decoding,
+            "sample": place,
+            **completion_columns(completion),
+            **_measures(completion, example),
+            "reward": value,
+        }
+        for place, (completion, value) in enumerate(zip(group.completions, scores, strict=True))
+    ]
+
+
+def _measures(completion: Completion, example: Example) -> dict[str, float | None]:
+    reference = example.reference
+    return {
+        "iou": set_iou(completion.boxes, reference.boxes) if reference.boxes is not None else None,
+        "label_correct": LabelAccuracy().score(completion, example).value if reference.label is not None else None,
+        "well_formed": Format().score(completion, example).value,
+        "length": float(len(completion.token_ids)),
+    }
+
+
+# metric -> (decoding, column, how an example's samples become one number)
+DEFINITIONS: dict[str, tuple[str, str, Any]] = {
+    "iou_mean": ("sampled", "iou", np.mean),
+    "iou_mean_greedy": ("greedy", "iou", np.mean),
+    "iou_mean_cool": ("cool", "iou", np.mean),
+    "iou_best_of_n": ("sampled", "iou", np.max),
+    "reward_mean": ("sampled", "reward", np.mean),
+    "label_accuracy": ("sampled", "label_correct", np.mean),
+    "format_rate": ("sampled", "well_formed", np.mean),
+    "completion_length": ("sampled", "length", np.mean),
+}
+
+
+def per_example(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
+    """Example id -> the metric; an example to which it does not apply is left out."""
+    decoding, column, reduce = DEFINITIONS[metric]
+    values: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if row["decoding"] == decoding and row[column] is not None:
+            values[row["example_id"]].append(row[column])
+    return {example: float(reduce(found)) for example, found in values.items()}
+
+
+def summarize(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, float]:
+    """Metric -> mean over examples, for each metric that applies to at least one."""
+    found = {metric: per_example(rows, metric) for metric in metrics}
+    return {metric: float(np.mean(list(values.values()))) for metric, values in found.items() if values}
+
+
+def difference(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], metric: str
+) -> dict[str, Any] | None:
+    """Mean paired difference over examples and its 95 % interval: percentile bootstrap over independent blocks."""
+    from scipy.stats import bootstrap
+
+    first, second = per_example(before, metric), per_example(after, metric)
+    shared = [example for example in first if example in second]
+    if not shared:
+        return None
+    blocks = {row["example_id"]: row["block"] for row in after}
+    names = sorted({blocks[example] for example in shared})
+    sums, counts = np.zeros(len(names)), np.zeros(len(names))
+    for example in shared:
+        sums[names.index(blocks[example])] += second[example] - first[example]
+        counts[names.index(blocks[example])] += 1
+    mean = float(sums.sum() / counts.sum())
+    if len(names) < 2:
+        return {"mean": mean, "ci95": [None, None], "num_blocks": len(names)}
+    interval = bootstrap(
+        (sums, counts),
+        lambda s, n, axis: s.sum(axis=axis) / n.sum(axis=axis),
+        paired=True,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return {"mean": mean, "ci95": [float(interval.low), float(interval.high)], "num_blocks": len(names)}
+
+
+def report(stages: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Sequence[str]) -> dict[str, Any]:
+    """The content of evaluation.json: each stage's metrics, and the difference between the last two stages."""
+    names = list(stages)
+    last = stages[names[-1]]
+    result: dict[str, Any] = {
+        "schema": 1,
+        "num_examples": len({row["example_id"] for row in last}),
+        "num_blocks": len({row["block"] for row in last}),
+        "stages": {name: summarize(rows, metrics) for name, rows in stages.items()},
+        "difference": {},
+    }
+    if len(names) > 1:
+        for metric in metrics:
+            found = difference(stages[names[-2]], last, metric)
+            if found is not None:
+                result["difference"][metric] = {**found, "from": names[-2], "to": names[-1]}
+    return result

@@ -1,0 +1,183 @@
+"""Figures of a run: its curves, and boxes before and after on test examples. Every one is made from what is recorded."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg", force=False)
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pyarrow.parquet as pq
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from groundrl.experiments.stored import read_examples
+from groundrl.rewards import Boxes, Completion, Example, pixel
+from groundrl.rollout.policy import open_image
+from groundrl.rollout.records import read_lines
+
+TRUE_COLOUR, PREDICTED_COLOUR = "#2a9d4e", "#ff7a1a"
+SMOOTHING = 9  # steps of the centred moving average
+
+
+def draw_run(folder: Path) -> None:
+    """Write curves.png and, where two stages were evaluated with boxes, boxes.png and summary.png."""
+    rows = list(read_lines(folder / "metrics.jsonl"))
+    figure = plt.figure(figsize=(11, 6), layout="constrained")
+    draw_curves(figure, rows, _evaluation(folder))
+    _save(figure, folder / "curves.png")
+    pairs = before_and_after(folder)
+    if not pairs:
+        return
+    figure = plt.figure(figsize=(11, 4.2), layout="constrained")
+    draw_pairs(figure, pairs)
+    _save(figure, folder / "boxes.png")
+    figure = plt.figure(figsize=(11, 9), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(6, 4.2))
+    draw_curves(top, rows, _evaluation(folder))
+    draw_pairs(bottom, pairs)
+    _save(figure, folder / "summary.png")
+
+
+def draw_curves(figure: Figure | SubFigure, rows: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]) -> None:
+    """Loss or reward and parts, IoU, informative groups, completion length: raw points and a smoothed line."""
+    rl = [row for row in rows if "reward/mean" in row]
+    sft = [row for row in rows if "reward/mean" not in row]
+    parts = sorted({key.split("/")[1] for row in rl for key in row if key.startswith("reward/") and key.count("/") == 2})
+    axes = figure.subplots(2, 3)
+    _panel(axes[0, 0], sft, {"loss": "loss"}, "SFT loss")
+    curves = {"reward/mean": "total", **{f"reward/{part}/mean": part for part in parts}}
+    _panel(axes[0, 1], rl, curves, "reward and its parts")
+    _panel(axes[0, 2], rl, {"rollout/iou_mean": "training rollouts"}, "IoU")
+    _test_points(axes[0, 2], rows, evaluation)
+    groups = {"groups/informative": "informative", "groups/zero_variance": "zero variance", "groups/dropped": "dropped"}
+    _panel(axes[1, 0], rl, groups, "groups of a step")
+    _panel(axes[1, 1], rl, {"completion_length/mean": "mean"}, "completion length (tokens)")
+    _panel(axes[1, 2], rl, {"entropy": "entropy (nats a token)", "clip_frac": "clipped share"}, "policy")
+    figure.suptitle(f"points: each step; lines: centred mean of {SMOOTHING} steps", fontsize=9, color="0.4")
+
+
+def smooth(values: Sequence[float], width: int = SMOOTHING) -> np.ndarray:
+    """The centred moving average over `width` steps, over fewer at the ends; what is missing is left out."""
+    array = np.array(values, dtype=np.float64)
+    half = width // 2
+    windows = [array[max(0, i - half) : i + half + 1] for i in range(len(array))]
+    return np.array([np.nanmean(w) if np.isfinite(w).any() else np.nan for w in windows])
+
+
+def draw_boxes(axes: Axes, example: Example, completion: Completion | None, title: str) -> None:
+    """The example's first image with the true boxes (solid) and the completion's (dashed)."""
+    image = example.images[0]
+    axes.imshow(_brightened(open_image(image, example.id)), interpolation="nearest", extent=(0, image.width, image.height, 0))
+    sides = (
+        (example.reference.boxes, TRUE_COLOUR, "-"),
+        (completion.boxes if completion is not None else None, PREDICTED_COLOUR, "--"),
+    )
+    for boxes, colour, style in sides:
+        for x1, y1, x2, y2 in _in_pixels(boxes, image.width, image.height):
+            axes.add_patch(
+                Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linestyle=style, linewidth=1.6)
+            )
+    axes.set_title(title, fontsize=8)
+    axes.set_xlim(0, image.width)
+    axes.set_ylim(image.height, 0)
+    axes.set_axis_off()
+
+
+Pair = tuple[Example, list[tuple[str, Completion, float]]]
+
+
+def before_and_after(folder: Path, count: int = 7) -> list[Pair]:
+    """Test examples with the greedy answers of the last two stages, spread evenly over the data set; not chosen."""
+    stages = list(_evaluation(folder).get("stages", {}))[-2:]
+    tables = [
+        {row["example_id"]: row for row in pq.read_table(folder / "evaluation" / f"{stage}.parquet").to_pylist()
+         if row["decoding"] == "greedy" and row["iou"] is not None}
+        for stage in stages
+    ]
+    if len(tables) < 2:
+        return []
+    examples = read_examples(folder)
+    shown = [id for id in tables[0] if id in tables[1] and len(examples[id].reference.boxes or ())]
+    picked = [shown[place] for place in np.linspace(0, len(shown) - 1, min(count, len(shown))).astype(int)]
+    return [
+        (
+            examples[id],
+            [
+                (stage, Completion(text=table[id]["text"], box_space=examples[id].box_space), table[id]["iou"])
+                for stage, table in zip(stages, tables, strict=True)
+            ],
+        )
+        for id in picked
+    ]
+
+
+def draw_pairs(figure: Figure | SubFigure, pairs: Sequence[Pair]) -> None:
+    """One column an example, one row a stage, with the IoU of each answer."""
+    axes = figure.subplots(2, len(pairs), squeeze=False)
+    for column, (example, answers) in enumerate(pairs):
+        for row, (stage, completion, iou) in enumerate(answers):
+            draw_boxes(axes[row, column], example, completion, f"after {stage}: IoU {iou:.2f}")
+    figure.suptitle("test crops, evenly spaced through the set; solid: truth, dashed: greedy answer", fontsize=9, color="0.4")
+
+
+def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, str], title: str) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("step", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25)
+    for key, label in curves.items():
+        steps = [row["step"] for row in rows if key in row]
+        values = [row[key] if row[key] is not None else np.nan for row in rows if key in row]
+        if steps:
+            line = axes.plot(steps, smooth(values), linewidth=1.6, label=label)[0]
+            axes.plot(steps, values, ".", markersize=2, alpha=0.35, color=line.get_color())
+    if axes.lines:
+        axes.legend(fontsize=7, frameon=False)
+    else:
+        axes.text(0.5, 0.5, "nothing recorded", ha="center", va="center", transform=axes.transAxes, color="0.5")
+
+
+def _test_points(axes: Axes, rows: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]) -> None:
+    ends = {row["stage"]: row["step"] for row in rows}
+    for metric, label, marker in (("iou_mean", "test, sampled", "o"), ("iou_mean_greedy", "test, greedy", "s")):
+        points = [(ends[s], v[metric]) for s, v in evaluation.get("stages", {}).items() if metric in v and s in ends]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker, color="black", label=label, markersize=5, fillstyle="none")
+            axes.legend(fontsize=7, frameon=False)
+
+
+def _in_pixels(boxes: Boxes | None, width: int, height: int) -> list[list[float]]:
+    return boxes.to(pixel(width, height)).xyxy.tolist() if boxes is not None else []
+
+
+def _brightened(image: Image.Image) -> np.ndarray:
+    """Contrast stretched for the eye; the model sees the original."""
+    array = np.asarray(image, dtype=np.float64)
+    low, high = np.percentile(array, (0.5, 99.5))
+    stretched: np.ndarray = np.clip((array - low) / max(high - low, 1.0), 0, 1)
+    return stretched
+
+
+def _evaluation(folder: Path) -> dict[str, Any]:
+    path = folder / "evaluation.json"
+    content: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return content
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(buffer.getvalue())
+    partial.replace(path)

@@ -1,0 +1,149 @@
+"""A run's folder: what lies where, and the recorder that fills it while a run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.fabric.loggers import TensorBoardLogger
+
+from groundrl.algorithms.loop import RLStep
+from groundrl.experiments.config import ConfigError, RunConfig
+from groundrl.experiments.evaluation import set_iou
+from groundrl.experiments.progress import Progress
+from groundrl.rewards import Reward
+from groundrl.rollout.records import ExampleStore, MetricsFile, completion_rows, write_table, write_text
+
+PACKAGES = ("groundrl", "torch", "transformers", "lightning", "peft", "accelerate", "trl", "numpy", "scipy", "pyarrow")
+
+
+class RunFolder:
+    """The paths of DESIGN's run folder under `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.jsonl"
+        self.rollouts = path / "rollouts"
+        self.evaluation = path / "evaluation.json"
+        self.curves = path / "curves.png"
+
+    def checkpoint(self, stage: str) -> Path:
+        """The Hugging Face folder of a stage's final policy."""
+        return self.path / "checkpoints" / stage
+
+    def evaluation_rows(self, stage: str) -> Path:
+        """The evaluated completions of a stage."""
+        return self.path / "evaluation" / f"{stage}.parquet"
+
+    def base(self) -> Path:
+        """The folder to which the configuration's paths are relative."""
+        return Path(json.loads((self.path / "environment.json").read_text())["base"])
+
+    def create(self, config: RunConfig, base: Path, user_files: Sequence[Path], *, overwrite: bool) -> None:
+        """Make the folder with its configuration, environment and the user's code; refuse one that exists."""
+        if self.path.exists():
+            if not overwrite:
+                raise ConfigError(
+                    f"the run {self.path} exists; continue it with `groundrl resume {self.path}`, choose another name "
+                    "(name=...), or replace it with --overwrite"
+                )
+            if not self.config.is_file():
+                raise ConfigError(f"{self.path} exists and is not a run's folder; it is not overwritten")
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True)
+        write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), self.config)
+        write_text(json.dumps(environment(config, base), indent=2) + "\n", self.path / "environment.json")
+        for place, file in enumerate(user_files):
+            shutil.copyfile(file, self.path / ("reward.py" if place == 0 else f"reward_{place}.py"))
+
+
+def environment(config: RunConfig, base: Path) -> dict[str, Any]:
+    """What a run depended on beside its configuration: versions, machine, threads, command."""
+    import torch
+
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "schema": 1,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+        "packages": versions,
+        "command": sys.argv,
+        "seed": config.seed,
+        "base": str(base.resolve()),
+    }
+
+
+class Recorder:
+    """Writes each step as it happens: metrics.jsonl, TensorBoard, rollouts, examples, progress. Rank 0 alone has one.
+
+    What lies past `keep_until` (global steps) belongs to steps that are made again, and is cut off.
+    """
+
+    def __init__(self, folder: RunFolder, reward: Reward | None, *, keep_until: int, progress: Progress) -> None:
+        self.folder = folder
+        self.fingerprint = reward.fingerprint if reward is not None else ""
+        self.metrics = MetricsFile(folder.metrics, keep_until=keep_until)
+        for file in folder.rollouts.glob("step-*.parquet"):
+            if int(file.stem.removeprefix("step-")) > keep_until:
+                file.unlink()
+        self.examples = ExampleStore(folder.path)
+        self.board = TensorBoardLogger(folder.path, name="tensorboard", version="")
+        self.progress = progress
+        self.offset = 0
+        self.stage = ""
+
+    def begin(self, stage: str, *, offset: int, steps: int) -> None:
+        """The next steps belong to this stage, which starts after `offset` global steps."""
+        self.stage, self.offset = stage, offset
+        self.progress.begin(stage, steps)
+
+    def sft(self, row: Mapping[str, float]) -> None:
+        """One SFT step."""
+        values = dict(row)
+        self._metrics(int(values.pop("stage_step")), values, shown=("loss",))
+
+    def rl(self, step: RLStep) -> None:
+        """One RL step: the rollouts first, so that a step in metrics.jsonl always has them."""
+        at = self.offset + step.step
+        self.examples.add([group.example for group in step.groups])
+        rows = completion_rows(at, step.groups, step.advantages, fingerprint=self.fingerprint)
+        write_table(rows, self.folder.rollouts / f"step-{at:06d}.parquet")
+        values = dict(step.metrics)
+        ious = [
+            set_iou(completion.boxes, group.example.reference.boxes)
+            for group in step.groups
+            if group.example.reference.boxes is not None
+            for completion in group.completions
+        ]
+        if ious:
+            values["rollout/iou_mean"] = sum(ious) / len(ious)
+        self._metrics(step.step, values, shown=("reward/mean", "rollout/iou_mean"))
+
+    def close(self) -> None:
+        """Close the files."""
+        self.metrics.close()
+        self.board.finalize("success")
+        self.progress.end()
+
+    def _metrics(self, stage_step: int, values: Mapping[str, float], *, shown: Sequence[str]) -> None:
+        step = self.offset + stage_step
+        self.metrics.append({"step": step, "stage": self.stage, "stage_step": stage_step, **values})
+        self.board.log_metrics({f"{self.stage}/{name}": value for name, value in values.items()}, step)
+        self.progress.step(stage_step, {name: values[name] for name in shown if name in values})

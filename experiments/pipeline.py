@@ -1,0 +1,237 @@
+"""A run from its configuration: stage after stage, evaluated, recorded, and continued where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from lightning.fabric import Fabric
+
+from groundrl.algorithms.checkpoint import is_complete, save_folder, stage_progress
+from groundrl.algorithms.loop import train_rl
+from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.settings import RLSettings, SFTSettings
+from groundrl.algorithms.sft import train_sft
+from groundrl.experiments.config import ConfigError, RLStage, RunConfig, SFTStage
+from groundrl.experiments.data.sources import load_source
+from groundrl.experiments.evaluation import evaluate, report
+from groundrl.experiments.figures import draw_run
+from groundrl.experiments.folder import Recorder, RunFolder
+from groundrl.experiments.progress import Progress
+from groundrl.rewards import Reward
+from groundrl.rollout.engine import Sampling
+from groundrl.rollout.loader import Loader
+from groundrl.rollout.policy import Policy
+from groundrl.rollout.records import write_table, write_text
+from groundrl.rollout.sampler import LocalEngine
+
+BASE = Path(__file__).parent / "base"
+
+
+class Pipeline:
+    """One run in progress. `base` is the folder to which the configuration's paths are relative."""
+
+    def __init__(
+        self, config: RunConfig, base: Path, folder: RunFolder, reward: Reward | None, *, progress: bool = True
+    ) -> None:
+        if reward is None and any(isinstance(stage, RLStage) for stage in config.stages):
+            raise ConfigError("an RL stage needs a reward: set `reward`, such as `reward: SoftF1()`")
+        self.config = config
+        self.base = base
+        self.folder = folder
+        self.reward = reward
+        self.progress = Progress(show=progress)
+        self.fabric = make_fabric(config)
+        self.skipped: dict[str, dict[int, str]] = {}
+
+    def run(self) -> None:
+        """All stages that are not complete yet, their evaluations, and the closing figures."""
+        policy = self._policy(None)
+        recorder = self._recorder()
+        try:
+            offset = 0
+            for stage in self.config.stages:
+                checkpoint = self.folder.checkpoint(stage.name)
+                if is_complete(checkpoint):
+                    policy = self._policy(checkpoint)
+                else:
+                    if recorder is not None:
+                        recorder.begin(stage.name, offset=offset, steps=stage.steps)
+                    self._train(stage, policy, recorder)
+                    if self.fabric.is_global_zero:
+                        save_folder(policy, checkpoint)
+                    self.fabric.barrier()
+                self._evaluate(stage.name, policy, recorder)
+                offset += stage.steps
+        finally:
+            if recorder is not None:
+                recorder.close()
+        if self.fabric.is_global_zero:
+            self._finish()
+
+    def _train(self, stage: SFTStage | RLStage, policy: Policy, recorder: Recorder | None) -> None:
+        source = load_source(
+            stage.data.train if stage.data is not None else self.config.data.train or "",
+            seed=self.config.seed,
+            base=self.base,
+        )
+        checkpoint = self.folder.checkpoint(stage.name)
+        if isinstance(stage, SFTStage):
+            loader = Loader(policy, source, on_error=self.config.data.on_error)
+            settings = SFTSettings(seed=self.config.seed, **stage.model_dump(exclude={"name", "kind", "data"}))
+            record = recorder.sft if recorder is not None else lambda row: None
+            train_sft(
+                policy, loader, settings, record=record, folder=checkpoint, hardware=lightning_hardware(self.config)
+            )
+            policy.model.to(self.fabric.device)
+        else:
+            assert self.reward is not None
+            loader = Loader(policy, source, reserve=stage.max_new_tokens, on_error=self.config.data.on_error)
+            train_rl(
+                policy,
+                LocalEngine(policy),
+                loader,
+                self.reward,
+                rl_settings(stage, self.config.seed),
+                fabric=self.fabric,
+                record=recorder.rl if recorder is not None else lambda step: None,
+                folder=checkpoint,
+            )
+        self._note_skipped(stage.name, loader)
+
+    def _evaluate(self, stage: str, policy: Policy, recorder: Recorder | None) -> None:
+        rows_file = self.folder.evaluation_rows(stage)
+        if self.config.data.test is None or rows_file.is_file():
+            return
+        source = load_source(self.config.data.test, seed=self.config.seed, base=self.base)
+        evaluation = self.config.evaluation
+        self.progress.say(f"evaluating {stage} on {len(source)} test examples")
+        loader = Loader(policy, source, reserve=evaluation.max_new_tokens, on_error=self.config.data.on_error)
+        rows, examples = evaluate(
+            loader, LocalEngine(policy), self.reward, evaluation, seed=self.config.seed, fabric=self.fabric
+        )
+        self._note_skipped(f"evaluation of {stage}", loader)
+        if recorder is not None:
+            recorder.examples.add(examples)
+            write_table(rows, rows_file)
+        self.fabric.barrier()
+
+    def _finish(self) -> None:
+        stages = {
+            stage.name: pq.read_table(self.folder.evaluation_rows(stage.name)).to_pylist()
+            for stage in self.config.stages
+            if self.folder.evaluation_rows(stage.name).is_file()
+        }
+        if stages:
+            content = report(stages, self.config.evaluation.metrics)
+            write_text(json.dumps(content, indent=2) + "\n", self.folder.evaluation)
+        draw_run(self.folder.path)
+
+    def _policy(self, checkpoint: Path | None) -> Policy:
+        model = self.config.model
+        path = self._model_path() if checkpoint is None else checkpoint
+        policy = Policy.load(
+            path,
+            dtype=model.dtype,
+            init=model.init if checkpoint is None else "pretrained",
+            seed=self.config.seed,
+            chat_template_kwargs=model.chat_template_kwargs,
+        )
+        policy.model.to(self.fabric.device)
+        return policy
+
+    def _model_path(self) -> str | Path:
+        if self.config.model.path == "base":
+            return BASE
+        relative = self.base / self.config.model.path
+        return relative if relative.exists() else self.config.model.path
+
+    def _recorder(self) -> Recorder | None:
+        if not self.fabric.is_global_zero:
+            return None
+        keep = 0
+        for stage in self.config.stages:
+            checkpoint = self.folder.checkpoint(stage.name)
+            if not is_complete(checkpoint):
+                keep += stage_progress(checkpoint)
+                break
+            keep += stage.steps
+        return Recorder(self.folder, self.reward, keep_until=keep, progress=self.progress)
+
+    def _note_skipped(self, where: str, loader: Loader) -> None:
+        if not loader.skipped:
+            return
+        self.skipped[where] = loader.skipped
+        first = next(iter(loader.skipped.values()))
+        self.progress.say(f"{where}: {len(loader.skipped)} examples skipped (skipped.json); the first: {first}")
+        write_text(json.dumps(self.skipped, indent=2) + "\n", self.folder.path / "skipped.json")
+
+
+def rl_settings(stage: RLStage, seed: int) -> RLSettings:
+    """A stage of the configuration as the loop takes it."""
+    plain = {"name", "steps", "advantage", "objective", "prompts_per_step", "group_size", "epochs", "micro_batch_size"}
+    plain |= {"lr", "warmup_steps", "weight_decay", "max_grad_norm", "checkpoint_every"}
+    return RLSettings(
+        seed=seed,
+        on_error=stage.on_reward_error,
+        sampling=Sampling(max_new_tokens=stage.max_new_tokens, temperature=stage.temperature),
+        clipping=ObjectiveSettings(clip_low=stage.clip_low, clip_high=stage.clip_high, kl_coef=stage.kl_coef),
+        **stage.model_dump(include=plain),
+    )
+
+
+def lightning_hardware(config: RunConfig) -> dict[str, Any]:
+    """The devices of Trainer and Fabric alike; under torchrun its processes, else `hardware.devices`."""
+    hardware = config.hardware
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", hardware.devices))
+    nodes = int(os.environ.get("WORLD_SIZE", devices)) // devices
+    strategy = hardware.strategy
+    if strategy == "auto" and devices * nodes > 1:
+        strategy = "ddp_find_unused_parameters_true"  # text alone leaves a vision tower without gradients
+    return {"accelerator": hardware.accelerator, "devices": devices, "num_nodes": nodes, "strategy": strategy}
+
+
+def make_fabric(config: RunConfig) -> Fabric:
+    """Fabric for the RL loop, launched; several processes come from torchrun."""
+    if config.hardware.devices > 1 and "LOCAL_WORLD_SIZE" not in os.environ:
+        raise ConfigError(
+            f"hardware.devices is {config.hardware.devices}: start the processes with "
+            f"`torchrun --nproc-per-node {config.hardware.devices} -m groundrl.experiments.cli train ...`"
+        )
+    if config.hardware.threads is not None:
+        torch.set_num_threads(config.hardware.threads)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    precision = "bf16-mixed" if config.model.dtype == "bfloat16" else "32-true"
+    fabric = Fabric(**lightning_hardware(config), precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def difference_table(content: Mapping[str, Any]) -> Any:
+    """The closing table of a run: each stage's metrics and the difference with its 95 % interval."""
+    from rich.table import Table
+
+    stages = content["stages"]
+    table = Table(title=f"{content['num_examples']} test examples in {content['num_blocks']} blocks")
+    table.add_column("metric")
+    for stage in stages:
+        table.add_column(stage, justify="right")
+    if content["difference"]:
+        one = next(iter(content["difference"].values()))
+        table.add_column(f"{one['from']} -> {one['to']} [95 % interval]", justify="right")
+    for metric in next(iter(stages.values())):
+        cells = [f"{values[metric]:.3f}" if metric in values else "" for values in stages.values()]
+        found = content["difference"].get(metric)
+        if content["difference"]:
+            low, high = found["ci95"] if found else (None, None)
+            interval = f" [{low:+.3f}, {high:+.3f}]" if low is not None else ""
+            cells.append(f"{found['mean']:+.3f}{interval}" if found else "")
+        table.add_row(metric, *cells)
+    return table

@@ -1,0 +1,197 @@
+"""The Python face: `train(...)` makes a run, `load_run(...)` opens one, `Run` is what a notebook works with."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundrl.experiments.config import ConfigError, RunConfig, load_config
+from groundrl.experiments.user_rewards import build_reward, user_files
+from groundrl.rewards import Reward, parse_reward, score_group
+from groundrl.rollout.records import read_lines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+RUNS = Path("runs")
+
+
+class Run:
+    """A run's folder as an object; reads only when asked."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "config.yaml").is_file():
+            raise ConfigError(f"{folder} is not a run: it has no config.yaml")
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration, as it was resolved."""
+        return load_config(self.folder / "config.yaml", {})[0]
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One object a step: metrics.jsonl."""
+        return list(read_lines(self.folder / "metrics.jsonl"))
+
+    @property
+    def rollouts(self) -> pa.Table:
+        """One row a completion, of all RL steps (a pyarrow table; `.to_pandas()`)."""
+        from groundrl.experiments.stored import read_rollouts
+
+        return read_rollouts(self.folder)
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """evaluation.json: each stage's metrics and the difference with its interval."""
+        path = self.folder / "evaluation.json"
+        if not path.is_file():
+            raise ConfigError(f"{self.folder} has no evaluation: it did not finish, or has no `data.test`")
+        content: dict[str, Any] = json.loads(path.read_text())
+        return content
+
+    def checkpoint(self, stage: str | None = None) -> Path:
+        """The Hugging Face folder of a stage's policy, the last stage's by default."""
+        from groundrl.algorithms.checkpoint import is_complete
+
+        name = stage or self.config.stages[-1].name
+        folder = self.folder / "checkpoints" / name
+        if not is_complete(folder):
+            done = [stage.name for stage in self.config.stages if is_complete(folder.parent / stage.name)]
+            raise ConfigError(f"{self.folder} has no checkpoint of a stage {name!r}; complete are {', '.join(done) or 'none'}")
+        return folder
+
+    def curves(self) -> Figure:
+        """Reward and parts, IoU, groups, length: raw points and a smoothed line."""
+        import matplotlib.pyplot as plt
+
+        from groundrl.experiments.figures import draw_curves
+
+        figure = plt.figure(figsize=(11, 6), layout="constrained")
+        evaluated = (self.folder / "evaluation.json").is_file()
+        draw_curves(figure, self.metrics, self.evaluation if evaluated else {})
+        return figure
+
+    def show(self, *, step: int, group: int = 0) -> Figure | str:
+        """One group of one step: its completions sorted by reward, on the image where there is one."""
+        from groundrl.experiments.group_view import group_figure, group_text
+
+        rows = [row for row in self._step_rows(step) if row["group"] == group]
+        if not rows:
+            raise ValueError(f"step {step} has no group {group}")
+        from groundrl.experiments.stored import read_examples
+
+        example = read_examples(self.folder)[rows[0]["example_id"]]
+        rows.sort(key=lambda row: -(row["reward"] if row["reward"] is not None else float("-inf")))
+        return group_figure(example, rows) if example.images else group_text(example, rows)
+
+    def rescore(self, reward: Reward | str) -> list[dict[str, Any]]:
+        """Every recorded completion under another reward, without a model: `step, group, example_id, old, new, parts`."""
+        from groundrl.experiments.stored import group_rows, read_examples
+
+        other = parse_reward(reward) if isinstance(reward, str) else reward
+        rows = self.rollouts.to_pylist()
+        scored = [
+            score
+            for group in group_rows(rows, read_examples(self.folder))
+            for score in score_group(other.at(_step_of(group.seed_key)), group).scores or ()
+        ]
+        return [
+            {
+                "step": row["step"],
+                "group": row["group"],
+                "example_id": row["example_id"],
+                "old": row["reward"],
+                "new": score.value,
+                "parts": {name: part.value for name, part in score.parts.items()},
+            }
+            for row, score in zip(rows, scored, strict=True)
+        ]
+
+    def _step_rows(self, step: int) -> list[dict[str, Any]]:
+        import pyarrow.parquet as pq
+
+        from groundrl.experiments.stored import read_groups
+
+        read_groups(self.folder, step=step)  # says which steps there are
+        rows: list[dict[str, Any]] = pq.read_table(self.folder / "rollouts" / f"step-{step:06d}.parquet").to_pylist()
+        return rows
+
+
+def train(
+    config: str | Path | Mapping[str, Any] = "quickstart",
+    *,
+    reward: Reward | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    runs: Path | str = RUNS,
+    progress: bool = True,
+    **keys: Any,
+) -> Run:
+    """Train as CONFIG says and return the run.
+
+    `reward` replaces the configuration's: a `Reward` or an expression. `overrides` maps dotted keys to values
+    (`{"stages.rl.steps": 20}`); further keyword arguments are top-level keys (`seed=1`, `name="mine"`).
+    """
+    from groundrl.experiments.folder import RunFolder
+    from groundrl.experiments.pipeline import Pipeline
+
+    changes = {**(overrides or {}), **keys}
+    code: list[Path] = []
+    if isinstance(reward, str):
+        changes["reward"] = reward
+    elif reward is not None:
+        changes["reward"], code = _describe(reward)
+        changes["rewards"] = {}
+    settings, base = load_config(config, changes)
+    built = reward if isinstance(reward, Reward) else build_reward(settings, base)
+    folder = RunFolder(Path(runs) / settings.name)
+    pipeline = Pipeline(settings, base, folder, built, progress=progress)
+    if pipeline.fabric.is_global_zero:
+        folder.create(settings, base, code or user_files(settings, base), overwrite=overwrite)
+    pipeline.fabric.barrier()
+    pipeline.run()
+    return Run(folder.path)
+
+
+def resume(folder: Path | str, *, reward: Reward | None = None, progress: bool = True) -> Run:
+    """Continue a run where its last checkpoint stands; a finished run is left as it is."""
+    from groundrl.experiments.folder import RunFolder
+    from groundrl.experiments.pipeline import Pipeline
+
+    run = Run(Path(folder))
+    files = RunFolder(run.folder)
+    settings, base = run.config, files.base()
+    if reward is None and (settings.reward or "").startswith("<"):
+        raise ConfigError(f"the reward of {folder} was given in Python: resume(..., reward=...) needs it again")
+    Pipeline(settings, base, files, reward or build_reward(settings, base), progress=progress).run()
+    return run
+
+
+def load_run(folder: Path | str) -> Run:
+    """Open a run by its folder, or by its name under `runs/`."""
+    path = Path(folder)
+    return Run(path if path.exists() else RUNS / path)
+
+
+def _describe(reward: Reward) -> tuple[str, list[Path]]:
+    """How a reward made in Python stands in config.yaml, and the file that defines it."""
+    text = repr(reward)
+    try:
+        parse_reward(text)
+        return text, []
+    except ValueError:
+        source = inspect.getsourcefile(getattr(reward, "function", type(reward)))
+        return f"<{text}>", [Path(source)] if source is not None and Path(source).is_file() else []
+
+
+def _step_of(seed_key: str) -> int:
+    """The step inside the stage at which a group was sampled."""
+    return int(seed_key.split("/")[-2])

@@ -1,0 +1,60 @@
+"""The reward of a configuration: expressions over shipped rewards and over functions in a user's Python file."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+from groundrl.experiments.config import ConfigError, RunConfig
+from groundrl.rewards import Reward, parse_reward
+
+USER_CODE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
+
+
+def build_reward(config: RunConfig, base: Path) -> Reward | None:
+    """The run's reward with its parts named as in `rewards`; None where the configuration has no reward."""
+    if config.reward is None:
+        return None
+    parts = {name: _build(expression, {}, base, f"rewards.{name}").named(name) for name, expression in config.rewards.items()}
+    return _build(config.reward, parts, base, "reward")
+
+
+def user_files(config: RunConfig, base: Path) -> list[Path]:
+    """The Python files that the configuration's rewards come from."""
+    written = [*config.rewards.values(), config.reward or ""]
+    return list(dict.fromkeys(base / found["file"] for text in written if (found := USER_CODE.fullmatch(text.strip()))))
+
+
+def _build(expression: str, parts: dict[str, Reward], base: Path, key: str) -> Reward:
+    found = USER_CODE.fullmatch(expression.strip())
+    if found:
+        return load_user_reward(base / found["file"], found["name"])
+    try:
+        return parse_reward(expression, parts)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
+def load_user_reward(path: Path, name: str) -> Reward:
+    """The reward called `name` in a Python file, or a ConfigError that says what is wrong with it."""
+    if not path.is_file():
+        raise ConfigError(f"there is no reward file {path}")
+    module_name = f"groundrl_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # so that what it defines can be pickled
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # user code may raise anything while it is imported
+        raise ConfigError(f"the reward file {path} does not import: {type(error).__name__}: {error}") from error
+    found = getattr(module, name, None)
+    if isinstance(found, type) and issubclass(found, Reward):
+        found = found()
+    if not isinstance(found, Reward):
+        rewards = [key for key, value in vars(module).items() if isinstance(value, Reward)]
+        known = f"its rewards are {', '.join(rewards)}" if rewards else "it holds none; put @reward above the function"
+        raise ConfigError(f"{path} has no reward {name!r}; {known}")
+    return found
