@@ -4,11 +4,15 @@ Read `glossary.py` first: the words. Then `reward.py` (what a reward is), `groun
 `text_format.py` (rewards), `compose.py` and `gates.py` (their algebra), `execute.py` (how they are run).
 """
 
+from groundrl.rewards import presets
+from groundrl.rewards.average_precision import MeanAP
 from groundrl.rewards.boxes import giou_matrix, iou_matrix, match_boxes, pad_boxes
+from groundrl.rewards.consistency import Consistency
+from groundrl.rewards.detection import Confidence, FBetaIoU, MatchedIoU, ThresholdIoU
 from groundrl.rewards.execute import Scorer, score_group
 from groundrl.rewards.expression import parse_reward
 from groundrl.rewards.function import reward
-from groundrl.rewards.gates import gate
+from groundrl.rewards.gates import AtLeast, gate
 from groundrl.rewards.glossary import (
     Boxes,
     BoxSpace,
@@ -26,34 +30,55 @@ from groundrl.rewards.glossary import (
     rel1000,
 )
 from groundrl.rewards.grounding import GIoU, SoftF1
-from groundrl.rewards.labels import LabelAccuracy
+from groundrl.rewards.labels import LabelAccuracy, Mentions
+from groundrl.rewards.lengths import CosineLength, Length, Overlong, Repetition
+from groundrl.rewards.medloc import MedLoc
+from groundrl.rewards.medmo import MedMOBox
 from groundrl.rewards.parsing import ParsedAnswer, ParsedBoxes, parse_answer, parse_boxes, parse_label
 from groundrl.rewards.reward import GroundRLWarning, Reward, RewardError, explain
 from groundrl.rewards.schedules import linear
+from groundrl.rewards.spaces import qwen3_vl, qwen25_vl, smart_resize
 from groundrl.rewards.statistics import part_statistics
-from groundrl.rewards.text_format import Format
+from groundrl.rewards.text_format import Format, JsonSchema, Pattern, TagCount
 
 __all__ = [
+    "AtLeast",
     "BoxSpace",
     "Boxes",
     "Completion",
+    "Confidence",
+    "Consistency",
+    "CosineLength",
     "DataError",
     "Example",
     "ExampleSource",
+    "FBetaIoU",
     "Format",
     "GIoU",
     "GroundRLWarning",
     "Group",
     "ImageRef",
+    "JsonSchema",
     "LabelAccuracy",
+    "Length",
+    "MatchedIoU",
+    "MeanAP",
+    "MedLoc",
+    "MedMOBox",
+    "Mentions",
+    "Overlong",
     "ParsedAnswer",
     "ParsedBoxes",
+    "Pattern",
     "Reference",
+    "Repetition",
     "Reward",
     "RewardError",
     "Score",
     "Scorer",
     "SoftF1",
+    "TagCount",
+    "ThresholdIoU",
     "as_messages",
     "explain",
     "gate",
@@ -68,8 +93,12 @@ __all__ = [
     "parse_reward",
     "part_statistics",
     "pixel",
+    "presets",
+    "qwen3_vl",
+    "qwen25_vl",
     "rel1",
     "rel1000",
     "reward",
     "score_group",
+    "smart_resize",
 ]

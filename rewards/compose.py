@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from groundrl.rewards.glossary import Completion, Example, Score, ScoreStatus
-from groundrl.rewards.reward import Reward
+from groundrl.rewards.reward import Reward, keep_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -95,13 +95,6 @@ def missing(status: str, scores: Mapping[str, Score], *, reason: str) -> Score:
     """The score of a whole that has no value, with the scores of its parts."""
     statuses: dict[str, ScoreStatus] = {"error": "error", "nonfinite": "nonfinite", "abstain": "abstain"}
     return Score(value=None, status=statuses[status], parts=scores, detail={"reason": reason})
-
-
-def keep_name(old: Reward, new: Reward) -> Reward:
-    """The new reward under the name that the old one was given."""
-    if old.renamed:
-        vars(new).update(name=old.name, renamed=True)
-    return new
 
 
 def bracketed(reward: Reward) -> str:

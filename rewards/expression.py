@@ -7,30 +7,47 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from groundrl.rewards.gates import gate
+from groundrl.rewards.average_precision import MeanAP
+from groundrl.rewards.consistency import Consistency
+from groundrl.rewards.detection import Confidence, FBetaIoU, MatchedIoU, ThresholdIoU
+from groundrl.rewards.gates import AtLeast, gate
 from groundrl.rewards.grounding import GIoU, SoftF1
-from groundrl.rewards.labels import LabelAccuracy
+from groundrl.rewards.labels import LabelAccuracy, Mentions
+from groundrl.rewards.lengths import CosineLength, Length, Overlong, Repetition
+from groundrl.rewards.medloc import MedLoc
+from groundrl.rewards.medmo import MedMOBox
+from groundrl.rewards.presets import PRESETS
+from groundrl.rewards.published import (
+    ErrorAsZero,
+    FirstBoxIoU,
+    GreedyIoU,
+    ListedMeanAP,
+    StartsWith,
+    VisionReasoner,
+)
 from groundrl.rewards.reward import Reward
 from groundrl.rewards.schedules import linear
-from groundrl.rewards.text_format import Format
+from groundrl.rewards.text_format import Format, JsonSchema, Pattern, TagCount
 
-CALLABLE: dict[str, Callable[..., Any]] = {
-    "SoftF1": SoftF1,
-    "GIoU": GIoU,
-    "LabelAccuracy": LabelAccuracy,
-    "Format": Format,
-    "gate": gate,
-    "linear": linear,
+REWARDS: dict[str, type[Reward]] = {
+    kind.__name__: kind
+    for kind in (
+        *(SoftF1, GIoU, FBetaIoU, MatchedIoU, ThresholdIoU, MeanAP, Confidence, MedMOBox, MedLoc),
+        *(LabelAccuracy, Mentions, Format, TagCount, Pattern, JsonSchema, Consistency),
+        *(Overlong, Repetition, Length, CosineLength, AtLeast),
+        *(FirstBoxIoU, ListedMeanAP, GreedyIoU, VisionReasoner, StartsWith, ErrorAsZero),
+    )
 }
+CALLABLE: dict[str, Callable[..., Any]] = {**REWARDS, "gate": gate, "linear": linear}
 METHODS = ("named", "clip", "scheduled")
 
 
 def parse_reward(expression: str, names: Mapping[str, Reward] | None = None) -> Reward:
     """The reward that an expression describes; `repr(reward)` is such an expression.
 
-    It may add, subtract and multiply, call the rewards of this package, `gate` and `linear`, and use `.named`, `.clip`
-    and `.scheduled`; `names` gives further rewards by name, and each takes that name. ValueError, with the nearest
-    name, for anything else.
+    It may add, subtract and multiply, call the rewards of this package, `presets.<name>`, `gate` and `linear`, and use
+    `.named`, `.clip` and `.scheduled`; `names` gives further rewards by name, and each takes that name. ValueError, with
+    the nearest name, for anything else.
     """
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
@@ -92,6 +109,10 @@ class _Reader:
         match function:
             case ast.Name(id=name) if name in CALLABLE:
                 target: Callable[..., Any] = CALLABLE[name]
+            case ast.Attribute(value=ast.Name(id="presets"), attr=name) if name in PRESETS:
+                target = PRESETS[name]
+            case ast.Attribute(value=ast.Name(id="presets"), attr=name):
+                raise self.refused(f"no preset is called {name!r}{nearest(name, list(PRESETS))}")
             case ast.Attribute(value=inner, attr=method) if method in METHODS:
                 receiver = self.read(inner)
                 if not isinstance(receiver, Reward):

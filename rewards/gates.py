@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from groundrl.rewards.compose import Composed, bracketed, failed, keep_name, missing
+from groundrl.rewards.compose import Composed, bracketed, failed, missing
 from groundrl.rewards.glossary import Score
-from groundrl.rewards.reward import Reward
+from groundrl.rewards.reward import Reward, keep_name
 from groundrl.rewards.schedules import Schedule
 
 
@@ -121,6 +121,32 @@ class Scheduled(Composed):
     def expression(self) -> str:
         """`reward.scheduled(weight)`."""
         return f"{bracketed(self.reward)}.scheduled({self.weight!r})"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class AtLeast(Composed):
+    """1 where `reward` is at least `threshold`, else 0."""
+
+    reward: Reward
+    threshold: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        vars(self).update(name=self.reward.name, range=(0.0, 1.0))
+
+    @property
+    def children(self) -> tuple[Reward, ...]:
+        """The reward inside."""
+        return (self.reward,)
+
+    def combine(self, scores: Mapping[str, Score]) -> Score:
+        """Whether the reward reaches the threshold."""
+        (score,) = scores.values()
+        return replace(score, value=None if score.value is None else float(score.value >= self.threshold), parts=scores)
+
+    def rebuilt(self, children: Sequence[Reward]) -> Reward:
+        """The same threshold for another reward."""
+        return AtLeast(reward=children[0], threshold=self.threshold)
 
 
 def gate(condition: Reward, reward: Reward) -> Gate:

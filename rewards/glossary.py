@@ -183,7 +183,7 @@ class Completion:
         if parsed.status != "ok":
             return None
         xyxy = np.array(parsed.xyxy, dtype=np.float64).reshape(-1, 4)
-        return Boxes(xyxy=xyxy, space=self.box_space, labels=parsed.labels, image=parsed.image)
+        return Boxes(xyxy=xyxy, space=self.box_space, labels=parsed.labels, scores=parsed.scores, image=parsed.image)
 
     @lazy
     def label(self) -> str | None:

@@ -47,7 +47,7 @@ def same_kind(predicted: Boxes, truth: Boxes, *, labels: bool) -> Bool[np.ndarra
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BoxReward(Reward):
-    """A reward for a set of boxes against the reference's: one-to-one pairs, then a formula over what they are worth.
+    """A reward for a set of boxes against the reference's.
 
     `match_labels`: a pair must also agree on its label; a predicted box without one then matches nothing.
     """
@@ -55,15 +55,15 @@ class BoxReward(Reward):
     match_labels: bool = False
 
     @abstractmethod
-    def formula(self, worth: list[float], predicted: int, true: int) -> float:
-        """The value from the worth of each pair and the numbers of boxes, neither of them 0."""
+    def judged(self, predicted: Boxes, true: Boxes, worth: Float[np.ndarray, "P G"]) -> Score:
+        """The score of boxes against the truth, neither empty, in one space, from what each pair is worth."""
 
     def worth(self, predicted: Float[np.ndarray, "*B P 4"], true: Float[np.ndarray, "*B G 4"]) -> np.ndarray:
-        """What each pair would be worth, `[*B, P, G]`; the pairs with the largest sum are made."""
+        """What each pair would be worth, `[*B, P, G]`."""
         return iou_matrix(predicted, true)
 
     def score(self, completion: Completion, example: Example) -> Score:
-        """The value of the completion's boxes; `detail["pairs"]` holds `(predicted, true, worth)` for each pair."""
+        """The value of the completion's boxes."""
         return self.score_group((completion,), example)[0]
 
     def score_group(self, completions: Sequence[Completion], example: Example) -> Sequence[Score]:
@@ -81,7 +81,7 @@ class BoxReward(Reward):
         return [
             Score(value=lo, detail={"reason": unreadable(completion, example)})
             if boxes is None
-            else self._matched(boxes, true, next(worth)[: len(boxes)])
+            else self._against(boxes, true, next(worth)[: len(boxes)])
             for completion, boxes in zip(completions, sets, strict=True)
         ]
 
@@ -90,10 +90,23 @@ class BoxReward(Reward):
         """The group is a batch only; no score depends on another completion."""
         return False
 
-    def _matched(self, predicted: Boxes, true: Boxes, worth: np.ndarray) -> Score:
-        if not len(predicted) or not len(true):
-            lo, hi = self.range
-            return Score(value=hi if len(predicted) == len(true) else lo, detail={"pairs": ()})
+    def _against(self, predicted: Boxes, true: Boxes, worth: np.ndarray) -> Score:
+        if len(predicted) and len(true):
+            return self.judged(predicted, true, worth)
+        lo, hi = self.range
+        return Score(value=hi if len(predicted) == len(true) else lo, detail={"pairs": ()})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PairReward(BoxReward):
+    """A box reward that makes the one-to-one pairs worth most, then takes a formula over them."""
+
+    @abstractmethod
+    def formula(self, worth: list[float], predicted: int, true: int) -> float:
+        """The value from the worth of each pair and the numbers of boxes, neither of them 0."""
+
+    def judged(self, predicted: Boxes, true: Boxes, worth: Float[np.ndarray, "P G"]) -> Score:
+        """The formula's value; `detail["pairs"]` holds `(predicted, true, worth)` for each pair."""
         found = match(worth, allowed=same_kind(predicted, true, labels=self.match_labels))
         values = found.values.tolist()
         pairs = tuple(zip(found.rows.tolist(), found.columns.tolist(), values, strict=True))
@@ -101,7 +114,7 @@ class BoxReward(Reward):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class SoftF1(BoxReward):
+class SoftF1(PairReward):
     """Set agreement in [0, 1]: `2 sum IoU / (P + G)` over Hungarian pairs of P predicted and G true boxes.
 
     False boxes, misses and duplicates all cost; the order of the boxes does not matter.
@@ -115,7 +128,7 @@ class SoftF1(BoxReward):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class GIoU(BoxReward):
+class GIoU(PairReward):
     """Set agreement in [0, 1]: `sum (GIoU + 1)/2 / max(P, G)` over Hungarian pairs (GIoU: Rezatofighi et al., 2019).
 
     It still tells two misses apart where IoU is 0, and pays a little for a huge box: a shaping term.

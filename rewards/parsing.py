@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 ParseStatus: TypeAlias = Literal[
     "ok", "no_answer", "ambiguous", "truncated", "no_boxes", "bad_form", "bad_number", "out_of_range"
@@ -44,13 +45,15 @@ class ParsedAnswer:
 class ParsedBoxes:
     """The boxes of an answer as written, `(x1, y1, x2, y2)` each, in the order of the text.
 
-    `spans` are the stretches of the answer that hold boxes; `labels` and `image` come from the forms that state them.
+    `spans` are the stretches of the answer that hold boxes; `labels`, `image` and `scores` come from the forms
+    that state them, and are there for every box or not at all.
     """
 
     status: ParseStatus
     xyxy: tuple[Box, ...] = ()
     labels: tuple[str, ...] | None = None
     image: tuple[int, ...] | None = None
+    scores: tuple[float, ...] | None = None
     spans: tuple[Span, ...] = ()
 
 
@@ -84,9 +87,9 @@ def parse_boxes(answer: str, *, lenient: bool = False) -> ParsedBoxes:
     """The boxes of an answer, always read as `x1, y1, x2, y2`.
 
     Accepted: any number of `<box>[[..], ..]</box>` (or `<box>[a, b, c, d]</box>`, `<box>[]</box>` for none); one bare
-    `[[..], ..]`, `[a, b, c, d]` or `[]`; one JSON list or object with `bbox_2d` (and `label`, `image`); any number of
-    `<|box_start|>(x1,y1),(x2,y2)<|box_end|>`. Two forms at once, or two bare lists, are `ambiguous`. Zero-padded
-    numbers are legal outside JSON. With `lenient`, every `[a, b, c, d]` anywhere in the text counts and nothing fails.
+    `[[..], ..]`, `[a, b, c, d]` or `[]`; any number of `<|box_start|>(x1,y1),(x2,y2)<|box_end|>`; one JSON list or
+    object with `bbox_2d` (and `label`, `score`, `image`). Two forms at once, or two bare lists, are `ambiguous`.
+    Zero-padded numbers are legal outside JSON. With `lenient`, every `[a, b, c, d]` anywhere counts and nothing fails.
     """
     if lenient:
         found = list(_ONE_BOX.finditer(answer))
@@ -180,27 +183,34 @@ def _parse_json(answer: str) -> ParsedBoxes:
 
 
 def _from_objects(items: list[object], spans: tuple[Span, ...]) -> ParsedBoxes:
-    boxes: list[Box] = []
-    labels: list[str] = []
-    images: list[int] = []
-    for item in items:
-        quad = item.get("bbox_2d") if isinstance(item, dict) else None
-        if not isinstance(item, dict) or not isinstance(quad, list) or len(quad) != 4:
-            return ParsedBoxes(status="bad_form", spans=spans)
-        if not all(type(v) in (int, float) and v == v for v in quad):
-            return ParsedBoxes(status="bad_number", spans=spans)
-        if not all(abs(v) < 1e308 for v in quad):
-            return ParsedBoxes(status="out_of_range", spans=spans)
-        boxes.append((float(quad[0]), float(quad[1]), float(quad[2]), float(quad[3])))
-        labels.extend([item["label"]] if isinstance(item.get("label"), str) else [])
-        images.extend([item["image"]] if type(item.get("image")) is int else [])
+    objects = [item for item in items if isinstance(item, dict)]
+    quads = [item.get("bbox_2d") for item in objects]
+    if len(objects) < len(items) or not all(isinstance(quad, list) and len(quad) == 4 for quad in quads):
+        return ParsedBoxes(status="bad_form", spans=spans)
+    numbers = [value for quad in quads if isinstance(quad, list) for value in quad]
+    if not all(map(_is_number, numbers)):
+        return ParsedBoxes(status="bad_number", spans=spans)
+    if not all(abs(value) < 1e308 for value in numbers):
+        return ParsedBoxes(status="out_of_range", spans=spans)
+    each = map(float, numbers)
     return ParsedBoxes(
         status="ok",
-        xyxy=tuple(boxes),
-        labels=tuple(labels) if boxes and len(labels) == len(boxes) else None,
-        image=tuple(images) if boxes and len(images) == len(boxes) else None,
+        xyxy=tuple(zip(each, each, each, each, strict=True)),
+        labels=_column(objects, "label", lambda value: isinstance(value, str)),
+        image=_column(objects, "image", lambda value: type(value) is int),
+        scores=_column(objects, "score", _is_number),
         spans=spans,
     )
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and value == value
+
+
+def _column(objects: list[dict[str, Any]], key: str, legal: Callable[[object], bool]) -> tuple[Any, ...] | None:
+    """What every object states under this key, or None where one does not."""
+    values = [item.get(key) for item in objects]
+    return tuple(values) if values and all(map(legal, values)) else None
 
 
 def _boxes(text: str, *, spans: tuple[Span, ...], labels: tuple[str, ...] | None = None) -> ParsedBoxes:

@@ -134,7 +134,8 @@ class Reward(ABC):
         own: tuple[Field[Any], ...] = fields(self) if is_dataclass(self) else ()
         for field in own:
             value = getattr(self, field.name)
-            if field.init and (field.default is MISSING or value != field.default):
+            default = field.default if field.default_factory is MISSING else field.default_factory()
+            if field.init and value != default:
                 changed.append(f"{field.name}={value!r}")
         return f"{type(self).__name__}({', '.join(changed)})"
 
@@ -142,6 +143,13 @@ class Reward(ABC):
 def explain(reward: Reward, text: str, example: Example) -> Explanation:
     """What a reward says of `text` as an answer to `example`: readable in a terminal and, with boxes, in a notebook."""
     return reward.explain(text, example)
+
+
+def keep_name(old: Reward, new: Reward) -> Reward:
+    """The new reward under the name that the old one was given."""
+    if old.renamed:
+        vars(new).update(name=old.name, renamed=True)
+    return new
 
 
 def unreadable(completion: Completion, example: Example) -> str | None:
