@@ -9,7 +9,7 @@ from groundrl.rewards.average_precision import MeanAP
 from groundrl.rewards.boxes import giou_matrix, iou_matrix, match_boxes, pad_boxes
 from groundrl.rewards.consistency import Consistency
 from groundrl.rewards.detection import Confidence, FBetaIoU, MatchedIoU, ThresholdIoU
-from groundrl.rewards.execute import Scorer, score_group
+from groundrl.rewards.execute import score_group
 from groundrl.rewards.expression import parse_reward
 from groundrl.rewards.function import reward
 from groundrl.rewards.gates import AtLeast, gate
@@ -37,6 +37,7 @@ from groundrl.rewards.medmo import MedMOBox
 from groundrl.rewards.parsing import ParsedAnswer, ParsedBoxes, parse_answer, parse_boxes, parse_label
 from groundrl.rewards.reward import GroundRLWarning, Reward, RewardError, explain
 from groundrl.rewards.schedules import linear
+from groundrl.rewards.scorer import Scorer
 from groundrl.rewards.spaces import qwen3_vl, qwen25_vl, smart_resize
 from groundrl.rewards.statistics import part_statistics
 from groundrl.rewards.text_format import Format, JsonSchema, Pattern, TagCount

@@ -46,8 +46,8 @@ def parse_reward(expression: str, names: Mapping[str, Reward] | None = None) -> 
     """The reward that an expression describes; `repr(reward)` is such an expression.
 
     It may add, subtract and multiply, call the rewards of this package, `presets.<name>`, `gate` and `linear`, and use
-    `.named`, `.clip` and `.scheduled`; `names` gives further rewards by name, and each takes that name. ValueError, with
-    the nearest name, for anything else.
+    `.named`, `.clip` and `.scheduled`; `names` gives further rewards, and each takes the name that it has there.
+    ValueError, with the nearest name, for anything else.
     """
     try:
         tree = ast.parse(expression.strip(), mode="eval").body

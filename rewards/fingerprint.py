@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import marshal
 import sys
-from collections.abc import Iterator
 from functools import lru_cache
 from types import FunctionType
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from groundrl.rewards import boxes, glossary, parsing
 from groundrl.rewards.function import FunctionReward
-from groundrl.rewards.reward import Reward
+from groundrl.rewards.reward import Reward, parts_of
 
 
 def fingerprint(reward: Reward) -> str:
@@ -22,16 +21,10 @@ def fingerprint(reward: Reward) -> str:
     digest = hashlib.sha256(f"{reward!r} {reward.range} numpy {np.__version__}".encode())
     for module in (glossary, parsing, boxes):
         digest.update(_source(module.__name__))
-    for part in _parts(reward):
+    for part in parts_of(reward):
         own = _function_source(part.function) if isinstance(part, FunctionReward) else _source(type(part).__module__)
         digest.update(own)
     return digest.hexdigest()[:16]
-
-
-def _parts(reward: Reward) -> Iterator[Reward]:
-    yield reward
-    for child in reward.children:
-        yield from _parts(child)
 
 
 @lru_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -150,6 +150,13 @@ def keep_name(old: Reward, new: Reward) -> Reward:
     if old.renamed:
         vars(new).update(name=old.name, renamed=True)
     return new
+
+
+def parts_of(reward: Reward) -> Iterator[Reward]:
+    """A reward and everything of which it is composed."""
+    yield reward
+    for child in reward.children:
+        yield from parts_of(child)
 
 
 def unreadable(completion: Completion, example: Example) -> str | None:
