@@ -103,9 +103,7 @@ def _blob(
     return (slice(top, bottom), slice(left, right)), np.hypot(u / long, v / short) < wave
 
 
-def _light(
-    rng: np.random.Generator, mask: Int[np.ndarray, "h w"], kinds: list[str]
-) -> UInt8[np.ndarray, "size size"]:
+def _light(rng: np.random.Generator, mask: Int[np.ndarray, "h w"], kinds: list[str]) -> UInt8[np.ndarray, "size size"]:
     """The 8-bit picture inside the margin: a brightness for each object, texture, uneven light, blur and noise."""
     from scipy.ndimage import gaussian_filter
 
@@ -120,4 +118,5 @@ def _light(
     light = gaussian_filter(np.array([0.0, *levels])[near] * (1 + texture), rng.uniform(0.5, 2.0)) * (1 + 0.5 * tilt)
     noise = rng.standard_normal(near.shape) * rng.uniform(0.5, 7.0)
     full = light + rng.uniform(5, 45) * (1 + tilt) + noise
-    return np.clip(full[border:-border, border:-border], 0, 255).astype(np.uint8)
+    picture: UInt8[np.ndarray, "size size"] = np.clip(full[border:-border, border:-border], 0, 255).astype(np.uint8)
+    return picture

@@ -34,14 +34,26 @@ def mask_boxes(mask: Int[np.ndarray, "h w"], ids: list[int]) -> Float[np.ndarray
 
 
 def grounding_answer(boxes: Boxes, *, singular: str, plural: str) -> tuple[str, str]:
-    """`(label, answer)` of a grounding task in MedMO's format: `2 nuclei <box>[[010, 012, 080, 095], ...]]</box>`.
-
-    Coordinates are rel1000 with three digits; 1000 itself is written 999, so that each takes the same tokens.
-    """
+    """`(label, answer)` of a grounding task in MedMO's format: `2 nuclei <box>[[010, 012, 080, 095], ...]</box>`."""
     label = f"{len(boxes)} {singular if len(boxes) == 1 else plural}"
-    rounded = np.clip(np.rint(boxes.to(rel1000).xyxy), 0, 999).astype(int)
-    written = ", ".join("[" + ", ".join(f"{value:03d}" for value in box) + "]" for box in rounded)
-    return label, f"{label} <box>[{written}]</box>"
+    return label, f"{label} <box>{box_text(boxes)}</box>"
+
+
+def box_text(boxes: Boxes) -> str:
+    """The boxes as a gold answer writes them: `[[010, 012, 080, 095], ...]`, in thousandths."""
+    rows = ("[" + ", ".join(f"{value:03d}" for value in box) + "]" for box in thousandths(boxes).tolist())
+    return "[" + ", ".join(rows) + "]"
+
+
+def thousandths(boxes: Boxes) -> Int[np.ndarray, "N 4"]:
+    """The boxes in rel1000 with three digits, so that each coordinate takes the same tokens.
+
+    1000 itself becomes 999. A side that rounds to nothing becomes one thousandth long: a gold answer with a box of no
+    area would not satisfy its own reward.
+    """
+    rounded = np.clip(np.rint(boxes.to(rel1000).xyxy), 0, 999).astype(np.int64)
+    low = np.minimum(rounded[:, :2], 998)
+    return np.concatenate([low, np.maximum(rounded[:, 2:], low + 1)], axis=1)
 
 
 def scene_example(

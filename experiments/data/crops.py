@@ -54,7 +54,8 @@ def crop_positions(split: Literal["train", "test"]) -> tuple[tuple[tuple[int, in
 class NucleiCrops:
     """Deterministic crops, `i % 5` nuclei in crop `i`; train crops are flipped, rotated and re-lit, test crops not.
 
-    Test crop `i` goes to the next tile that has its count, so that blocks are as balanced as the image allows.
+    Test crops go round the tiles that have an unused crop of the count, so that no crop comes twice while one is left
+    and the blocks are as balanced as the image allows.
     """
 
     def __init__(self, split: Literal["train", "test"], *, seed: int = 0, length: int | None = None) -> None:
@@ -82,11 +83,20 @@ class NucleiCrops:
         crops = crop_positions(self.split)[index % COUNTS]
         if self.split == "train":
             return crops[int(rng.integers(len(crops)))]
-        blocks = sorted({block for _, _, block in crops})
-        turn, place = divmod(index // COUNTS, len(blocks))
-        crops = tuple(crop for crop in crops if crop[2] == blocks[place])
-        order = np.random.Generator(np.random.Philox(key=[self.seed, place])).permutation(len(crops))
-        return crops[order[turn % len(crops)]]
+        order = crop_cycle(index % COUNTS, seed=self.seed)
+        return order[index // COUNTS % len(order)]
+
+
+@cache
+def crop_cycle(count: int, *, seed: int) -> tuple[tuple[int, int, str], ...]:
+    """Every test crop `(x, y, block)` with so many nuclei, once: one of each tile in turn, shuffled within a tile."""
+    crops = crop_positions("test")[count]
+    turns: list[tuple[int, int, tuple[int, int, str]]] = []
+    for place, block in enumerate(sorted({block for _, _, block in crops})):
+        own = [crop for crop in crops if crop[2] == block]
+        shuffled = np.random.Generator(np.random.Philox(key=[seed, place])).permutation(len(own))
+        turns += [(turn, place, own[k]) for turn, k in enumerate(shuffled)]
+    return tuple(crop for _, _, crop in sorted(turns))
 
 
 def _augment(

@@ -1,0 +1,88 @@
+"""Examples from a file with one JSON object on each line, read when asked for; memory holds two numbers a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from groundrl.experiments.data.example_json import example_from_json, example_id
+from groundrl.experiments.data.values import shown
+from groundrl.rewards import DataError, Example
+
+CHUNK = 4 << 20  # bytes read at a time
+WHITE = np.frombuffer(b" \t\r\n\v\f", dtype=np.uint8)
+
+
+class JsonlSource:
+    """The examples of a .jsonl file, one object with the fields of `Example` on each line.
+
+    Image paths are relative to the file. Blank lines do not count; an empty file has length 0. Only where lines begin
+    is read at the start (16 bytes a line are kept); a faulty line raises a DataError when it is asked for, which names
+    the file, the line, the example and what to do. ValueError where there is no such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}; a path in a config is relative to the config's folder")
+        self.path = path
+        self.offsets, self.lines = index_lines(path)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        line = int(self.lines[index])
+        id = f"{self.path.name}:{line}"
+        try:
+            record = self._record(int(self.offsets[index]))
+            id = example_id(record, id)
+            return example_from_json(record, id=id, folder=self.path.parent)
+        except ValueError as error:
+            raise DataError(f"{self.path}:{line}: example {id!r}: {error}") from None
+
+    def _record(self, offset: int) -> dict[str, Any]:
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            raw = file.readline()
+        try:
+            value = json.loads(raw.decode("utf-8-sig"))  # a byte-order mark may lead the first line
+        except UnicodeDecodeError as error:
+            raise ValueError(f"byte {error.start} of the line is not UTF-8; save the file as UTF-8") from None
+        except json.JSONDecodeError as error:
+            hint = "write one whole object on each line"
+            raise ValueError(f"the line is not JSON ({error.msg} at column {error.colno}); {hint}") from None
+        except RecursionError:
+            raise ValueError("the line is nested too deeply; write one flat object on each line") from None
+        if not isinstance(value, dict):
+            raise ValueError(f"the line is not an object {{...}} but {shown(value)}; write one object on each line")
+        return value
+
+
+def index_lines(path: Path) -> tuple[Int64[np.ndarray, "lines"], Int64[np.ndarray, "lines"]]:
+    """Of each line that is not blank, the byte at which it begins and its number from 1."""
+    begins: list[Int64[np.ndarray, "part"]] = []
+    doubtful: list[Int64[np.ndarray, "part"]] = []  # begin with white space: perhaps blank
+    with path.open("rb") as file:
+        position, fresh = 0, True  # fresh: the byte before this chunk ended a line
+        while chunk := file.read(CHUNK):
+            data = np.frombuffer(chunk, dtype=np.uint8)
+            after = np.flatnonzero(data[:-1] == ord("\n")) + 1
+            starts = np.concatenate([np.zeros(int(fresh), dtype=np.int64), after])
+            begins.append(starts + position)
+            doubtful.append(starts[np.isin(data[starts], WHITE)] + position)
+            position, fresh = position + len(chunk), chunk.endswith(b"\n")
+        offsets = np.concatenate([np.zeros(0, dtype=np.int64), *begins])
+        blank = [at for part in doubtful for at in part.tolist() if _is_blank(file, at)]
+    kept = ~np.isin(offsets, blank)
+    return offsets[kept], np.flatnonzero(kept).astype(np.int64) + 1
+
+
+def _is_blank(file: Any, offset: int) -> bool:
+    file.seek(offset)
+    return not file.readline().strip()
