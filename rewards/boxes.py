@@ -25,14 +25,14 @@ class Matches(NamedTuple):
     values: Float[np.ndarray, " K"]
 
 
-def iou_matrix(a: Float[np.ndarray, "*B N 4"], b: Float[np.ndarray, "*B M 4"]) -> Float[np.ndarray, "*B N M"]:
+def iou_matrix(a: Float[np.ndarray, "*#B N 4"], b: Float[np.ndarray, "*#B M 4"]) -> Float[np.ndarray, "... N M"]:
     """Intersection over union of every box of `a` with every box of `b`, in [0, 1]."""
     a, b = _paired(a, b)
     inside, union = _overlap(a, b, _area(a), _area(b))
     return np.asarray(inside / np.maximum(union, _TINY))
 
 
-def giou_matrix(a: Float[np.ndarray, "*B N 4"], b: Float[np.ndarray, "*B M 4"]) -> Float[np.ndarray, "*B N M"]:
+def giou_matrix(a: Float[np.ndarray, "*#B N 4"], b: Float[np.ndarray, "*#B M 4"]) -> Float[np.ndarray, "... N M"]:
     """Generalised IoU, in [-1, 1], of every box of `a` with every box of `b`.
 
     IoU - (|C| - |A u B|) / |C|, with C the smallest enclosing box (Rezatofighi et al., 2019, algorithm 1).
@@ -42,7 +42,7 @@ def giou_matrix(a: Float[np.ndarray, "*B N 4"], b: Float[np.ndarray, "*B M 4"]) 
     inside, union = _overlap(a, b, area_a, area_b)
     side = np.maximum(a[..., 2:], b[..., 2:]) - np.minimum(a[..., :2], b[..., :2])
     hull = np.maximum(side[..., 0] * side[..., 1], _TINY)
-    giou = inside / np.maximum(union, _TINY) + np.minimum(union / hull, 1.0) - 1.0
+    giou = inside / np.maximum(union, _TINY) - (1.0 - np.minimum(union / hull, 1.0))
     return np.where((area_a > 0) & (area_b > 0), giou, -1.0)
 
 

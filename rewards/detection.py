@@ -31,7 +31,7 @@ class FBetaIoU(PairReward):
             raise ValueError(f"beta must be above 0, got {self.beta}")
         _check_threshold(self.threshold)
 
-    def worth(self, predicted: Float[np.ndarray, "*B P 4"], true: Float[np.ndarray, "*B G 4"]) -> np.ndarray:
+    def worth(self, predicted: Float[np.ndarray, "*#B P 4"], true: Float[np.ndarray, "*#B G 4"]) -> np.ndarray:
         """IoU where it is above the threshold."""
         iou = iou_matrix(predicted, true)
         return np.where(iou > self.threshold, iou, 0.0)
@@ -55,7 +55,7 @@ class MatchedIoU(PairReward):
             raise ValueError(f"power must be above 0 and at most 10, got {self.power}")
         _check_threshold(self.threshold)
 
-    def worth(self, predicted: Float[np.ndarray, "*B P 4"], true: Float[np.ndarray, "*B G 4"]) -> np.ndarray:
+    def worth(self, predicted: Float[np.ndarray, "*#B P 4"], true: Float[np.ndarray, "*#B G 4"]) -> np.ndarray:
         """`IoU^power` where IoU is above the threshold."""
         iou = iou_matrix(predicted, true)
         return np.where(iou > self.threshold, iou**self.power, 0.0)
@@ -84,7 +84,7 @@ class ThresholdIoU(PairReward):
         """The same with the threshold of this step."""
         return keep_name(self, replace(self, threshold=value_at(self.threshold, step)))
 
-    def worth(self, predicted: Float[np.ndarray, "*B P 4"], true: Float[np.ndarray, "*B G 4"]) -> np.ndarray:
+    def worth(self, predicted: Float[np.ndarray, "*#B P 4"], true: Float[np.ndarray, "*#B G 4"]) -> np.ndarray:
         """1 where IoU is above the threshold."""
         return (iou_matrix(predicted, true) > value_at(self.threshold, 0)).astype(np.float64)
 

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias, cast, overload
 
+import numpy as np
+
 from groundrl.rewards.glossary import Completion, Example, Score
 from groundrl.rewards.reward import Reward
 
@@ -44,27 +46,13 @@ class FunctionReward(Reward):
         """The function's values; those of an `async` function are awaited together."""
         returned = [self.function(completion, example) for completion in completions]
         if inspect.iscoroutinefunction(self.function):
-            return [self._checked(value) for value in _gather(cast("list[Awaitable[float | None]]", returned))]
-        return [self._checked(value) for value in returned]
+            return [checked(self, value) for value in _gather(cast("list[Awaitable[float | None]]", returned))]
+        return [checked(self, value) for value in returned]
 
     @property
     def groupwise(self) -> bool:
         """An `async` function is given its whole group, so that its calls overlap."""
         return inspect.iscoroutinefunction(self.function)
-
-    def _checked(self, value: object) -> Score:
-        if value is None:
-            return Score(value=None, status="abstain")
-        if isinstance(value, bool | str) or not hasattr(value, "__float__") or getattr(value, "shape", ()) != ():
-            kind = type(value).__name__
-            raise TypeError(f"reward {self.name!r} returned {value!r} ({kind}); return a float, or None to abstain")
-        number = float(value)
-        if not math.isfinite(number):
-            return Score(value=None, status="nonfinite", detail={"returned": repr(number)})
-        lo, hi = self.range
-        if not lo <= number <= hi:
-            raise ValueError(f"reward {self.name!r} returned {number}, outside its declared range ({lo}, {hi})")
-        return Score(value=number)
 
     def expression(self) -> str:
         """The function's name: known to `parse_reward` through its `names`."""
@@ -74,6 +62,25 @@ class FunctionReward(Reward):
         # The decorated name holds this object and no longer the function, so pickle goes by the name.
         module, qualified = self.function.__module__, self.function.__qualname__
         return _by_name, (module, qualified, inspect.getsourcefile(self.function) or "", self.name)
+
+
+def checked(reward: Reward, value: object) -> Score:
+    """What a function returned, as a score: None abstains, NaN and infinity are `nonfinite`.
+
+    TypeError for what is no number, ValueError for a number outside the reward's range.
+    """
+    if value is None:
+        return Score(value=None, status="abstain")
+    if isinstance(value, bool | np.bool_ | str) or not hasattr(value, "__float__") or getattr(value, "shape", ()) != ():
+        kind = type(value).__name__
+        raise TypeError(f"reward {reward.name!r} returned {value!r} ({kind}); return a float, or None to abstain")
+    number = float(value)
+    if not math.isfinite(number):
+        return Score(value=None, status="nonfinite", detail={"returned": repr(number)})
+    lo, hi = reward.range
+    if not lo <= number <= hi:
+        raise ValueError(f"reward {reward.name!r} returned {number}, outside its declared range ({lo}, {hi})")
+    return Score(value=number)
 
 
 def _by_name(module: str, qualified: str, file: str, name: str) -> FunctionReward:

@@ -58,7 +58,7 @@ class BoxReward(Reward):
     def judged(self, predicted: Boxes, true: Boxes, worth: Float[np.ndarray, "P G"]) -> Score:
         """The score of boxes against the truth, neither empty, in one space, from what each pair is worth."""
 
-    def worth(self, predicted: Float[np.ndarray, "*B P 4"], true: Float[np.ndarray, "*B G 4"]) -> np.ndarray:
+    def worth(self, predicted: Float[np.ndarray, "*#B P 4"], true: Float[np.ndarray, "*#B G 4"]) -> np.ndarray:
         """What each pair would be worth, `[*B, P, G]`."""
         return iou_matrix(predicted, true)
 
@@ -136,7 +136,7 @@ class GIoU(PairReward):
 
     name = "giou"
 
-    def worth(self, predicted: Float[np.ndarray, "*B P 4"], true: Float[np.ndarray, "*B G 4"]) -> np.ndarray:
+    def worth(self, predicted: Float[np.ndarray, "*#B P 4"], true: Float[np.ndarray, "*#B G 4"]) -> np.ndarray:
         """GIoU of each pair, moved to [0, 1]."""
         return (giou_matrix(predicted, true) + 1.0) / 2.0
 

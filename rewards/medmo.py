@@ -31,7 +31,7 @@ class MedMOBox(BoxReward):
         if not (0 <= self.miss_penalty < math.inf and 0 <= self.false_penalty < math.inf):
             raise ValueError(f"penalties are at least 0, got {self.miss_penalty} and {self.false_penalty}")
 
-    def worth(self, predicted: Float[np.ndarray, "*B P 4"], true: Float[np.ndarray, "*B G 4"]) -> np.ndarray:
+    def worth(self, predicted: Float[np.ndarray, "*#B P 4"], true: Float[np.ndarray, "*#B G 4"]) -> np.ndarray:
         """GIoU of each pair."""
         return giou_matrix(predicted, true)
 

