@@ -58,6 +58,11 @@ class FunctionReward(Reward):
         """The function's name: known to `parse_reward` through its `names`."""
         return self.function.__name__
 
+    def __deepcopy__(self, memo: dict[int, object]) -> FunctionReward:
+        clone = object.__new__(FunctionReward)  # deepcopy would otherwise go through the name, as pickle does
+        vars(clone).update(vars(self))
+        return clone
+
     def __reduce__(self) -> tuple[Callable[..., FunctionReward], tuple[str, str, str, str]]:
         # The decorated name holds this object and no longer the function, so pickle goes by the name.
         module, qualified = self.function.__module__, self.function.__qualname__
