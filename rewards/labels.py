@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from groundrl.rewards.glossary import Completion, Example, Score
 from groundrl.rewards.reward import Reward, unreadable
@@ -44,7 +43,7 @@ class LabelAccuracy(Reward):
     """
 
     name = "label_accuracy"
-    mode: Literal["exact", "multi_label", "choice", "yes_no", "number"] = "exact"
+    mode: str = "exact"
     tolerance: float = 0.0
     synonyms: Synonyms = field(default_factory=dict)
 

@@ -117,13 +117,17 @@ class GreedyIoU(BoxReward):
 class VisionReasoner(PairReward):
     """VisionReasoner: `sum (1[IoU > .5] + 1[mean |d| < 10] + 1[points < 30 apart]) / max(G, P)`, in [0, 3].
 
-    Distances are pixels at 840, here relative to the image; the centre of a box is its point. `negatives=False`
-    is as published: both sides empty divides by zero there, so a negative image is never rewarded.
+    Distances are pixels at 840, here relative to the image; the centre of a box is its point. Without `points` it is
+    the box part alone, in [0, 2]. `negatives=False` is as published: both sides empty divides by zero there, so a
+    negative image is never rewarded.
     """
 
     name = "vision_reasoner"
-    range = (0.0, 3.0)
+    points: bool = True
     negatives: bool = True
+
+    def __post_init__(self) -> None:
+        vars(self)["range"] = (0.0, 3.0 if self.points else 2.0)
 
     def worth(self, predicted: Float[np.ndarray, "*#B P 4"], true: Float[np.ndarray, "*#B G 4"]) -> np.ndarray:
         """IoU of each pair."""
@@ -136,7 +140,9 @@ class VisionReasoner(PairReward):
         centres = np.linalg.norm((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2, axis=-1)
         legal = np.all(predicted.xyxy[:, None, :2] < predicted.xyxy[:, None, 2:], axis=-1)
         near = (np.abs(a - b).mean(axis=-1) < 10 / 840) & legal
-        return super().judged(predicted, true, (worth > 0.5) + near + ((centres < 30 / 840) & legal).astype(np.float64))
+        pointed = (centres < 30 / 840) & legal & self.points
+        earned = np.stack([worth > 0.5, near, pointed]).sum(axis=0, dtype=np.float64)
+        return super().judged(predicted, true, earned)
 
     def formula(self, worth: list[float], predicted: int, true: int) -> float:
         """`sum / max(P, G)`."""
