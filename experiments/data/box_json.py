@@ -59,7 +59,7 @@ def space_from_json(value: object, images: Sequence[ImageRef], where: str) -> Bo
         return pixel(*stated)
     if not images:
         raise ValueError(f"`{where}` is in pixels, but there is no image whose size they are in; add width and height")
-    return pixel(images[0].width, images[0].height)
+    return pixel(float(images[0].width), float(images[0].height))
 
 
 def four(value: object, name: str) -> list[float]:

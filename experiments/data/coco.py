@@ -99,10 +99,11 @@ class CocoSource:
         names = [f"annotation {shown(annotation.get('id'))}" for annotation in annotations]
         xywh = [four(each.get("bbox"), f"the bbox of {name}") for each, name in zip(annotations, names, strict=True)]
         corners = np.array([(x, y, x + w, y + h) for x, y, w, h in xywh], dtype=np.float64).reshape(-1, 4)
-        corners = inside_image(corners, pixel(width, height), [f"the bbox of {name} as corners" for name in names])
+        space = pixel(float(width), float(height))
+        corners = inside_image(corners, space, [f"the bbox of {name} as corners" for name in names])
         labels = [self._category(each, name) for each, name in zip(annotations, names, strict=True)]
         order = np.lexsort((corners[:, 0], corners[:, 1]))
-        return Boxes(xyxy=corners[order], space=pixel(width, height), labels=tuple(labels[k] for k in order))
+        return Boxes(xyxy=corners[order], space=space, labels=tuple(labels[k] for k in order))
 
     def _category(self, annotation: dict[str, Any], name: str) -> str:
         id = annotation.get("category_id")
@@ -136,7 +137,7 @@ def check_template(template: str) -> None:
         if field not in TEMPLATE_FIELDS:
             valid = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
             raise ValueError(f"the answer template {template!r} has an unknown field {{{field}}}; valid are {valid}")
-    one = Boxes(xyxy=np.array([[1.0, 2.0, 3.0, 4.0]]), space=pixel(10, 10), labels=("a",))
+    one = Boxes(xyxy=np.array([[1.0, 2.0, 3.0, 4.0]]), space=pixel(10.0, 10.0), labels=("a",))
     try:
         gold = Completion(text=fill_template(template, one, label="a"))
     except ValueError as error:

@@ -49,7 +49,7 @@ class JsonlSource:
     def _record(self, offset: int) -> dict[str, Any]:
         with self.path.open("rb") as file:
             file.seek(offset)
-            raw = file.readline()
+            raw = file.readline().rstrip()
         try:
             value = json.loads(raw.decode("utf-8-sig"))  # a byte-order mark may lead the first line
         except UnicodeDecodeError as error:

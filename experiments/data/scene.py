@@ -61,7 +61,7 @@ def scene_example(
 ) -> Example:
     """The example of one picture: prompt, PNG bytes, truth in pixels and the gold answer in rel1000."""
     height, width = picture.shape
-    truth = Boxes(xyxy=boxes, space=pixel(width, height))
+    truth = Boxes(xyxy=boxes, space=pixel(float(width), float(height)))
     label, answer = grounding_answer(truth, singular="nucleus", plural="nuclei")
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="png", compress_level=1)
