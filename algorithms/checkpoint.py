@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from groundrl.rollout.policy import Policy
 
@@ -17,12 +18,19 @@ STATE = "trainer_state.pt"
 def save_folder(policy: Policy, folder: Path) -> None:
     """Write the policy's files into `folder`; config.json comes last, so its presence says that all are there."""
     partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    policy.save(partial)
+    _save(policy, partial)
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "config.json"):
         os.replace(file, folder / file.name)
     partial.rmdir()
+
+
+def _save(policy: Policy, partial: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        policy.save(partial)
+    except SafetensorError as error:  # how a full disk reaches us from safetensors
+        raise OSError(f"the weights could not be written to {partial}: {error}") from error
 
 
 def is_complete(folder: Path) -> bool:
@@ -34,8 +42,7 @@ def save_step(policy: Policy, state: dict[str, Any], folder: Path, step: int) ->
     """Write `folder/step-000100` (policy and trainer state) and then remove the older ones."""
     target = folder / f"step-{step:06d}"
     partial = folder / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    policy.save(partial)
+    _save(policy, partial)
     torch.save({**state, "step": step}, partial / STATE)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)

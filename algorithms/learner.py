@@ -12,6 +12,7 @@ from torch import Tensor
 
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import LearnBatch, Window
+from groundrl.rewards import Reward
 from groundrl.rollout.logprobs import CompletionLogprobs
 from groundrl.rollout.policy import Policy
 
@@ -26,18 +27,22 @@ class Learner:
         settings: RLSettings,
         fabric: Fabric,
         state: dict[str, Any] | None,
+        reward: Reward,
     ) -> None:
         if settings.prompts_per_step % fabric.world_size:
             raise ValueError(
                 f"prompts_per_step {settings.prompts_per_step} is not divisible by {fabric.world_size} processes"
             )
         self.policy = policy
+        self.reward = reward
         self.settings = settings
         self.fabric = fabric
         policy.model.eval()  # no dropout in RL: sampler and trainer must agree
         module = CompletionLogprobs(policy, temperature=settings.sampling.temperature)
         optimizer = torch.optim.AdamW(
-            [p for p in policy.model.parameters() if p.requires_grad], lr=settings.lr, weight_decay=settings.weight_decay
+            [p for p in policy.model.parameters() if p.requires_grad],
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
         )
         self.logprobs, self.optimizer = fabric.setup(module, optimizer)
         self.logprobs.eval()
@@ -50,6 +55,7 @@ class Learner:
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             policy.version = state["version"]
+            reward.load_state_dict(state["reward"])
         self.collecting: dict[str, Any] = {
             "logprobs": self.logprobs,
             "reference": CompletionLogprobs(reference, temperature=settings.sampling.temperature)
@@ -97,7 +103,9 @@ class Learner:
 
     def update(self) -> None:
         """Clip and step; a gradient that is not finite stops the run before it reaches the weights."""
-        norm = self.fabric.clip_gradients(self.logprobs, self.optimizer, max_norm=self.settings.max_grad_norm)
+        norm = self.fabric.clip_gradients(
+            self.logprobs, self.optimizer, max_norm=self.settings.max_grad_norm, error_if_nonfinite=False
+        )
         if norm is None or not torch.isfinite(norm):
             raise FloatingPointError(
                 f"step {self.step + 1}: the gradient's norm is {norm}; lower lr or look at the rewards of this step"
@@ -110,7 +118,7 @@ class Learner:
         self.policy.version += 1
 
     def finish_step(self) -> dict[str, float]:
-        """The update's metrics over all ranks: means over tokens and updates; `sampler_gap` is the largest difference."""
+        """The update's metrics over all ranks: means over tokens and updates, and the largest gap."""
         names = sorted(self._sums)
         sums = self._over_ranks(torch.stack([torch.as_tensor(self._sums[name]).float().cpu() for name in names]))
         totals = dict(zip(names, sums.tolist(), strict=True))
@@ -135,6 +143,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "version": self.policy.version,
+            "reward": self.reward.state_dict(),
         }
 
     def _reset(self) -> None:

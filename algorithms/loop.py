@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,13 @@ def train_rl(
     `record` is called on rank 0 after every step, before its checkpoint is written.
     """
     reference = frozen_copy(policy) if settings.clipping.kl_coef > 0 else None
-    learner = Learner(policy, reference, settings, fabric, load_step(policy, folder))
+    learner = Learner(policy, reference, settings, fabric, load_step(policy, folder), reward)
     estimator, objective = ADVANTAGES[settings.advantage], OBJECTIVES[settings.objective]
     order = ShuffledOrder(len(loader.source), seed=settings.seed)
     with Scorer(reward, on_error=settings.on_error) as scorer:
         for step in range(learner.step, settings.steps):
             clock = Clock()
+            engine.sync(policy.version)
             scorer.set_step(step)
             for group in engine.generate(**prompts_of_step(loader, order, settings, fabric, step)):
                 scorer.submit(group)
@@ -72,9 +73,9 @@ def train_rl(
                         loss, stats = objective(logprobs_NT, batch, settings.clipping)
                         learner.backward(loss, stats, logprobs_NT, entropy_NT, batch)
                 learner.update()
-            engine.sync(policy.version)
             clock.lap("update")
             groups, advantages = gather(fabric, window, advantages_NT)
+            reward.observe([score for group in groups for score in group.scores or ()])
             metrics = learner.finish_step() | reward_metrics(groups, reward.at(step)) | clock.metrics(groups)
             if fabric.is_global_zero:
                 record(RLStep(step=learner.step, groups=groups, advantages=advantages, metrics=metrics))
@@ -113,7 +114,7 @@ def gather(
         ranks: list[list[tuple[Group, list[tuple[float, ...]]]]] = [[] for _ in range(fabric.world_size)]
         torch.distributed.all_gather_object(ranks, mine)
         mine = [rank[place] for place in range(len(mine)) for rank in ranks]
-    groups = tuple(group for group, _ in mine)
+    groups = tuple(replace(group, index=place) for place, (group, _) in enumerate(mine))
     return groups, tuple(advantage for _, advantages in mine for advantage in advantages)
 
 

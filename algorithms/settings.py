@@ -44,3 +44,7 @@ class RLSettings:
     clipping: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     on_error: Literal["raise", "mask"] = "raise"  # an exception in the reward: stop the run, or mask the completion
     checkpoint_every: int = 0  # steps; 0 writes none inside the stage
+
+    def __post_init__(self) -> None:
+        if self.sampling.temperature == 0:
+            raise ValueError("RL explores by sampling: temperature 0 is greedy, every group would be all equal")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import lightning
 import torch
 from jaxtyping import Float
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from groundrl.algorithms.settings import SFTSettings
-from groundrl.rewards import DataError
+from groundrl.rewards import DataError, Example
 from groundrl.rollout.batches import PaddedBatch, pad_batch
 from groundrl.rollout.loader import Loader, ShuffledOrder
 from groundrl.rollout.logprobs import completion_logits
@@ -75,6 +76,7 @@ class SFTModule(lightning.LightningModule):
         self.settings = settings
         self.record = record
         self._row: dict[str, float] = {}
+        self._last = time.perf_counter()
 
     def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """The mean loss over the answer tokens of the step, across ranks."""
@@ -90,9 +92,11 @@ class SFTModule(lightning.LightningModule):
         self._row["grad_norm"] = float(torch.nn.utils.get_total_norm(gradients))
         self._row["lr"] = float(optimizer.param_groups[0]["lr"])
 
-    def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
-        """Record the step."""
-        self.record({"stage_step": self.trainer.global_step, **self._row})
+    def record_step(self) -> None:
+        """Record the step, called before its checkpoint is written; its seconds include loading the batch."""
+        now = time.perf_counter()
+        self.record({"stage_step": self.trainer.global_step, **self._row, "seconds/step": now - self._last})
+        self._last = now
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine, one schedule step an update."""
@@ -114,6 +118,15 @@ class SFTModule(lightning.LightningModule):
         torch.set_rng_state(checkpoint["groundrl"]["generator"])
 
 
+def answer_ids(policy: Policy, example: Example) -> list[int]:
+    """What is imitated, end token included; a DataError where there is none or it does not fit behind the prompt."""
+    if example.answer is None:
+        raise DataError(f"example {example.id!r} has no `answer`, which SFT imitates")
+    ids = policy.encode_answer(example.answer)
+    policy.encode(example, reserve=len(ids))
+    return ids
+
+
 def train_sft(
     policy: Policy,
     loader: Loader,
@@ -122,10 +135,11 @@ def train_sft(
     record: Record,
     folder: Path,
     hardware: Mapping[str, Any] | None = None,
-    progress: bool = True,
 ) -> None:
     """Fine-tune `policy` in place. Checkpoints inside the stage go to `folder`; the newest is continued from."""
     hardware = dict(hardware or {"accelerator": "auto", "devices": 1})
+    # A callback, not the module's own hook: that one runs after the checkpoint, and a kill in between would lose a row.
+    recording = LambdaCallback(on_train_batch_end=lambda trainer, module, *rest: module.record_step())
     checkpoints = [ModelCheckpoint(folder, "{step:06d}", every_n_train_steps=settings.checkpoint_every, save_top_k=1)]
     trainer = lightning.Trainer(
         **hardware,
@@ -133,8 +147,8 @@ def train_sft(
         max_steps=settings.steps,
         gradient_clip_val=settings.max_grad_norm,
         logger=False,
-        callbacks=[*([TQDMProgressBar()] if progress else []), *(checkpoints if settings.checkpoint_every else [])],
-        enable_progress_bar=progress,
+        callbacks=[recording, *(checkpoints if settings.checkpoint_every else [])],
+        enable_progress_bar=False,  # `record` shows the progress, as in the RL stage
         enable_checkpointing=settings.checkpoint_every > 0,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -144,13 +158,15 @@ def train_sft(
 
     def collate(batch: list[int]) -> PaddedBatch:
         loaded = [loader[index] for index in batch]
-        for example, _ in loaded:
-            if example.answer is None:
-                raise DataError(f"example {example.id!r} has no `answer`, which SFT imitates")
-        answers = [policy.encode_answer(example.answer or "") for example, _ in loaded]
+        answers = [answer_ids(policy, example) for example, _ in loaded]
         return pad_batch(policy, [prompt for _, prompt in loaded], answers)
 
-    batches = DataLoader(range(len(loader.source)), batch_sampler=sampler, collate_fn=collate)  # type: ignore[arg-type]
+    batches = DataLoader(
+        range(len(loader.source)),  # type: ignore[arg-type]
+        batch_sampler=sampler,
+        collate_fn=collate,
+        generator=torch.Generator(),  # else each start draws a seed from the generator that dropout draws from
+    )
     policy.model.train()
     newest = max(folder.glob("*.ckpt"), default=None) if folder.is_dir() else None
     trainer.fit(SFTModule(policy, sampler, settings, record), batches, ckpt_path=newest, weights_only=True)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from groundrl.rewards import Group
 from groundrl.rollout.batches import PaddedBatch, pad_batch
-from groundrl.rollout.policy import Policy, Prompt
+from groundrl.rollout.policy import Policy
+from groundrl.rollout.prompts import Prompt
 
 Logprobs = Callable[[PaddedBatch], tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]]
 
@@ -22,7 +23,7 @@ class Window:
 
     `rewards_PG` is nan exactly where `valid_PG` is false: the completion's score is missing through no fault of the
     model, or its group has fewer than two scores left and is dropped. Log-probs are those of the sampler, of the
-    policy before the update (None: taken from the update's first pass), and of the reference. `values_NT` are a critic's.
+    policy before the update (None: taken from the update's first pass), and of the reference. `values_NT`: a critic's.
     """
 
     groups: tuple[Group, ...]

@@ -32,7 +32,7 @@ def train(
 
     changes = parse_overrides(overrides or [])
     folder = runs / load_config(config, changes)[0].name
-    with recoverable(folder):
+    with Recoverable(folder):
         _close(train_run(config, overrides=changes, overwrite=overwrite, runs=runs).folder)
 
 
@@ -43,7 +43,7 @@ def resume(run: RunPath) -> None:
     from groundrl.experiments.run import resume as resume_run
 
     folder = load_run(run).folder
-    with recoverable(folder):
+    with Recoverable(folder):
         _close(resume_run(folder).folder)
 
 
@@ -68,7 +68,7 @@ def bench(
         typer.echo(f"{name}: {value:.4g}")
 
 
-class recoverable:  # noqa: N801  (used as a with-statement's verb)
+class Recoverable:
     """Turns an interruption or a full disk into one sentence that says what is kept and how to go on."""
 
     def __init__(self, folder: Path) -> None:

@@ -162,8 +162,8 @@ class RunConfig(Strict):
 def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[RunConfig, Path]:
     """The configuration and the folder to which its paths are relative.
 
-    `source` is a path, the name of a shipped recipe, or a mapping; `overrides` maps dotted keys to values, a stage being
-    named (`stages.rl.steps`).
+    `source` is a path, the name of a shipped recipe, or a mapping; `overrides` maps dotted keys to values, a stage by
+    its name (`stages.rl.steps`).
     """
     base = Path.cwd()
     if isinstance(source, Mapping):
@@ -229,7 +229,9 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
         if isinstance(place, list):
             found = [item for item in place if item.get("name") == parent]
             if not found:
-                raise ConfigError(f"{key}: there is no {parent!r} here; there are {', '.join(i['name'] for i in place)}")
+                raise ConfigError(
+                    f"{key}: there is no {parent!r} here; there are {', '.join(i['name'] for i in place)}"
+                )
             place = found[0]
         else:
             place = place.setdefault(parent, {})
@@ -246,7 +248,7 @@ def _explain(fault: Any, data: Mapping[str, Any]) -> str:
     for step in fault["loc"]:
         if isinstance(step, int):
             where.append(str(data["stages"][step].get("name", step)) if where == ["stages"] else str(step))
-        elif step not in ("sft", "rl") or not where[:1] == ["stages"] or len(where) != 2:
+        elif step not in ("sft", "rl") or where[:1] != ["stages"] or len(where) != 2:
             where.append(str(step))
     key = ".".join(where)
     if fault["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""Figures of a run: its curves, and boxes before and after on test examples. Every one is made from what is recorded."""
+"""Figures of a run: its curves, and boxes before and after on test examples. All from what is recorded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from PIL import Image
 
 from groundrl.experiments.stored import read_examples
 from groundrl.rewards import Boxes, Completion, Example, pixel
-from groundrl.rollout.policy import open_image
+from groundrl.rollout.prompts import open_image
 from groundrl.rollout.records import read_lines
 
 TRUE_COLOUR, PREDICTED_COLOUR = "#2a9d4e", "#ff7a1a"
@@ -52,7 +52,9 @@ def draw_curves(figure: Figure | SubFigure, rows: Sequence[Mapping[str, Any]], e
     """Loss or reward and parts, IoU, informative groups, completion length: raw points and a smoothed line."""
     rl = [row for row in rows if "reward/mean" in row]
     sft = [row for row in rows if "reward/mean" not in row]
-    parts = sorted({key.split("/")[1] for row in rl for key in row if key.startswith("reward/") and key.count("/") == 2})
+    parts = sorted(
+        {key.split("/")[1] for row in rl for key in row if key.startswith("reward/") and key.count("/") == 2}
+    )
     axes = figure.subplots(2, 3)
     _panel(axes[0, 0], sft, {"loss": "loss"}, "SFT loss")
     curves = {"reward/mean": "total", **{f"reward/{part}/mean": part for part in parts}}
@@ -77,7 +79,9 @@ def smooth(values: Sequence[float], width: int = SMOOTHING) -> np.ndarray:
 def draw_boxes(axes: Axes, example: Example, completion: Completion | None, title: str) -> None:
     """The example's first image with the true boxes (solid) and the completion's (dashed)."""
     image = example.images[0]
-    axes.imshow(_brightened(open_image(image, example.id)), interpolation="nearest", extent=(0, image.width, image.height, 0))
+    axes.imshow(
+        _brightened(open_image(image, example.id)), interpolation="nearest", extent=(0, image.width, image.height, 0)
+    )
     sides = (
         (example.reference.boxes, TRUE_COLOUR, "-"),
         (completion.boxes if completion is not None else None, PREDICTED_COLOUR, "--"),
@@ -100,8 +104,11 @@ def before_and_after(folder: Path, count: int = 7) -> list[Pair]:
     """Test examples with the greedy answers of the last two stages, spread evenly over the data set; not chosen."""
     stages = list(_evaluation(folder).get("stages", {}))[-2:]
     tables = [
-        {row["example_id"]: row for row in pq.read_table(folder / "evaluation" / f"{stage}.parquet").to_pylist()
-         if row["decoding"] == "greedy" and row["iou"] is not None}
+        {
+            row["example_id"]: row
+            for row in pq.read_table(folder / "evaluation" / f"{stage}.parquet").to_pylist()
+            if row["decoding"] == "greedy" and row["iou"] is not None
+        }
         for stage in stages
     ]
     if len(tables) < 2:
@@ -127,7 +134,9 @@ def draw_pairs(figure: Figure | SubFigure, pairs: Sequence[Pair]) -> None:
     for column, (example, answers) in enumerate(pairs):
         for row, (stage, completion, iou) in enumerate(answers):
             draw_boxes(axes[row, column], example, completion, f"after {stage}: IoU {iou:.2f}")
-    figure.suptitle("test crops, evenly spaced through the set; solid: truth, dashed: greedy answer", fontsize=9, color="0.4")
+    figure.suptitle(
+        "test crops, evenly spaced through the set; solid: truth, dashed: greedy answer", fontsize=9, color="0.4"
+    )
 
 
 def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, str], title: str) -> None:

@@ -83,7 +83,7 @@ class Pipeline:
         )
         checkpoint = self.folder.checkpoint(stage.name)
         if isinstance(stage, SFTStage):
-            loader = Loader(policy, source, on_error=self.config.data.on_error)
+            loader = Loader(policy, source, answers=True, on_error=self.config.data.on_error)
             settings = SFTSettings(seed=self.config.seed, **stage.model_dump(exclude={"name", "kind", "data"}))
             record = recorder.sft if recorder is not None else lambda row: None
             train_sft(
@@ -197,6 +197,15 @@ def lightning_hardware(config: RunConfig) -> dict[str, Any]:
     return {"accelerator": hardware.accelerator, "devices": devices, "num_nodes": nodes, "strategy": strategy}
 
 
+def quiet_libraries() -> None:
+    """No advertisements and no second progress bar; warnings stay."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def make_fabric(config: RunConfig) -> Fabric:
     """Fabric for the RL loop, launched; several processes come from torchrun."""
     if config.hardware.devices > 1 and "LOCAL_WORLD_SIZE" not in os.environ:
@@ -206,8 +215,7 @@ def make_fabric(config: RunConfig) -> Fabric:
         )
     if config.hardware.threads is not None:
         torch.set_num_threads(config.hardware.threads)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quiet_libraries()
     precision = "bf16-mixed" if config.model.dtype == "bfloat16" else "32-true"
     fabric = Fabric(**lightning_hardware(config), precision=precision)
     fabric.launch()

@@ -65,7 +65,9 @@ class Run:
         folder = self.folder / "checkpoints" / name
         if not is_complete(folder):
             done = [stage.name for stage in self.config.stages if is_complete(folder.parent / stage.name)]
-            raise ConfigError(f"{self.folder} has no checkpoint of a stage {name!r}; complete are {', '.join(done) or 'none'}")
+            raise ConfigError(
+                f"{self.folder} has no checkpoint of {name!r}; complete stages: {', '.join(done) or 'none'}"
+            )
         return folder
 
     def curves(self) -> Figure:

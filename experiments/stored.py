@@ -17,7 +17,9 @@ from groundrl.rewards import Boxes, BoxSpace, Completion, Example, Group, ImageR
 def read_rollouts(folder: Path) -> pa.Table:
     """All recorded completions, one row each, in the order in which they were made."""
     files = sorted((folder / "rollouts").glob("step-*.parquet"))
-    return pa.concat_tables([pq.read_table(file) for file in files], promote_options="default") if files else pa.table({})
+    return (
+        pa.concat_tables([pq.read_table(file) for file in files], promote_options="default") if files else pa.table({})
+    )
 
 
 def read_examples(folder: Path) -> dict[str, Example]:

@@ -17,7 +17,9 @@ def build_reward(config: RunConfig, base: Path) -> Reward | None:
     """The run's reward with its parts named as in `rewards`; None where the configuration has no reward."""
     if config.reward is None:
         return None
-    parts = {name: _build(expression, {}, base, f"rewards.{name}").named(name) for name, expression in config.rewards.items()}
+    parts = {
+        name: _build(expression, {}, base, f"rewards.{name}").named(name) for name, expression in config.rewards.items()
+    }
     return _build(config.reward, parts, base, "reward")
 
 
@@ -43,7 +45,8 @@ def load_user_reward(path: Path, name: str) -> Reward:
         raise ConfigError(f"there is no reward file {path}")
     module_name = f"groundrl_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # so that what it defines can be pickled
     try:

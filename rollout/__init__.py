@@ -1,0 +1,1 @@
+"""How are answers sampled? The policy, its log-probs, and what a run leaves on disk."""

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from groundrl.rollout.policy import Policy, Prompt
+from groundrl.rollout.policy import Policy
+from groundrl.rollout.prompts import Prompt
 
 
 @dataclass(kw_only=True)  # not frozen: Lightning moves and casts the tensors of a batch in place

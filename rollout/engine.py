@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +27,7 @@ class Sampling:
             raise ValueError(f"temperature must be a finite number of at least 0, got {self.temperature}")
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Unexpanded prompts and images in, groups of completions with their log-probs out."""
 

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import io
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
-from PIL import Image, UnidentifiedImageError
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from groundrl.rewards import DataError, Example, GroundRLWarning, ImageRef, as_messages
+from groundrl.rewards import DataError, Example, GroundRLWarning, as_messages
+from groundrl.rollout.prompts import Prompt, open_image, plain_text, with_images
 
-IMAGE_MARK = "<image>"  # where an image goes in the text of a prompt
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """An example as the model reads it: P tokens, with each image's tokens expanded and its patches ready."""
-
-    ids: Int[Tensor, "P"]
-    position_ids: Int[Tensor, "axes P"]  # one axis for text, three for M-RoPE
-    image_tokens: Bool[Tensor, "P"]
-    pixel_values: Float[Tensor, "patches D"] | None = None
-    image_grid_thw: Int[Tensor, "images 3"] | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids)
+KEPT_PROMPTS = 64
 
 
 class Policy:
@@ -57,6 +42,7 @@ class Policy:
         self.autocast_enabled = autocast
         self.chat_template_kwargs = dict(chat_template_kwargs or {})
         self.version = 0
+        self._encoded: OrderedDict[int, tuple[Example, Prompt]] = OrderedDict()
         self.allowed = allowed_tokens(model.config, tokenizer)
         self.end_ids = end_token_ids(model, tokenizer)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_ids[0]
@@ -92,7 +78,9 @@ class Policy:
             raise ValueError(f"{path} cannot be loaded as a Hugging Face checkpoint: {error}") from error
         vision = hasattr(config, "vision_config")
         if vision and not hasattr(config, "image_token_id"):
-            raise ValueError(f"{path} has the vision architecture {config.model_type!r}; supported are the Qwen-VL models")
+            raise ValueError(
+                f"{path} has the vision architecture {config.model_type!r}; supported are the Qwen-VL models"
+            )
         auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
         if init == "random":
             with torch.random.fork_rng(devices=[]):
@@ -134,7 +122,23 @@ class Policy:
         return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1_000_000)
 
     def encode(self, example: Example, *, reserve: int = 0) -> Prompt:
-        """The prompt of an example with room for `reserve` more tokens, else a DataError that says what to do."""
+        """The prompt of an example with room for `reserve` more tokens, else a DataError that says what to do.
+
+        The last few are kept: sampling and update ask for the same ones.
+        """
+        if id(example) not in self._encoded:
+            self._encoded[id(example)] = example, self._encode(example)  # holding the example keeps its id its own
+            while len(self._encoded) > KEPT_PROMPTS:
+                self._encoded.popitem(last=False)
+        prompt = self._encoded[id(example)][1]
+        if len(prompt) + reserve > self.max_length:
+            raise DataError(
+                f"example {example.id!r}: {len(prompt)} prompt tokens and {reserve} for the answer exceed the model's "
+                f"context of {self.max_length}; shorten the prompt, lower max_new_tokens or the image's resolution"
+            )
+        return prompt
+
+    def _encode(self, example: Example) -> Prompt:
         images = [open_image(image, example.id) for image in example.images]
         if images and self.image_processor is None:
             raise DataError(f"example {example.id!r} has {len(images)} image(s), but the model reads text only")
@@ -148,11 +152,6 @@ class Policy:
             pixel_values, grid = features["pixel_values"], features["image_grid_thw"]
             ids = self._expand_images(text, grid, example.id)
             image_tokens = ids == self.model.config.image_token_id
-        if len(ids) + reserve > self.max_length:
-            raise DataError(
-                f"example {example.id!r}: {len(ids)} prompt tokens and {reserve} for the answer exceed the model's "
-                f"context of {self.max_length}; shorten the prompt, lower max_new_tokens or the image's resolution"
-            )
         positions = self._positions(ids, image_tokens, grid)
         return Prompt(
             ids=ids, position_ids=positions, image_tokens=image_tokens, pixel_values=pixel_values, image_grid_thw=grid
@@ -177,19 +176,9 @@ class Policy:
             self.image_processor.save_pretrained(folder)
 
     def _render(self, example: Example) -> str:
-        turns = [
-            {"role": turn["role"], "content": turn["content"]} if not example.images else turn
-            for turn in _with_images(as_messages(example), len(example.images), example.id)
-        ]
+        turns = with_images(as_messages(example), len(example.images), example.id)
         if self.tokenizer.chat_template is None:
-            mark = "<|vision_start|><|image_pad|><|vision_end|>"
-            parts = [
-                turn["content"]
-                if isinstance(turn["content"], str)
-                else "".join(mark if part["type"] == "image" else part["text"] for part in turn["content"])
-                for turn in turns
-            ]
-            return "\n".join(parts)
+            return plain_text(turns)
         text: str = self.tokenizer.apply_chat_template(
             turns, tokenize=False, add_generation_prompt=True, **self.chat_template_kwargs
         )
@@ -246,40 +235,6 @@ def end_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     if not ids:
         raise ValueError("neither the tokenizer nor generation_config.json names an end token (eos_token_id)")
     return tuple(dict.fromkeys(ids))
-
-
-def open_image(image: ImageRef, example_id: str) -> Image.Image:
-    """The image in RGB, upright, or a DataError that names the example and the path."""
-    where = image.source if isinstance(image.source, Path) else f"{len(image.source)} bytes"
-    try:
-        opened = Image.open(image.source if isinstance(image.source, Path) else io.BytesIO(image.source))
-        return opened.convert("RGB")
-    except FileNotFoundError:
-        raise DataError(f"example {example_id!r}: there is no image {where}") from None
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError(f"example {example_id!r}: the image {where} cannot be read: {error}") from None
-
-
-def _with_images(messages: Sequence[Mapping[str, object]], count: int, id: str) -> list[dict[str, Any]]:
-    """Chat turns whose `<image>` marks became image parts; without marks the images lead the first user turn."""
-    if count == 0:
-        return [dict(turn) for turn in messages]
-    marks = sum(turn["content"].count(IMAGE_MARK) for turn in messages if isinstance(turn["content"], str))
-    parts_given = any(not isinstance(turn["content"], str) for turn in messages)
-    if marks not in (0, count) and not parts_given:
-        raise DataError(f"example {id!r} has {count} image(s) but {marks} {IMAGE_MARK} marks in its text")
-    lead = count if marks == 0 and not parts_given else 0
-    turns = []
-    for turn in messages:
-        content: Any = turn["content"]
-        if isinstance(content, str):
-            pieces = content.split(IMAGE_MARK)
-            content = [{"type": "image"}] * (lead if turn["role"] == "user" else 0)
-            lead = 0 if turn["role"] == "user" else lead
-            for k, piece in enumerate(pieces):
-                content = [*content, *([{"type": "image"}] if k else []), *([{"type": "text", "text": piece}] if piece else [])]
-        turns.append({"role": turn["role"], "content": content})
-    return turns
 
 
 def _attention(auto: Any, config: Any) -> str | None:

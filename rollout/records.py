@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from groundrl.rewards import Boxes, Completion, Example, Group, Score
-from groundrl.rollout.policy import open_image
+from groundrl.rollout.prompts import open_image
 
 SCHEMA_VERSION = 1
 
@@ -111,7 +111,11 @@ def score_columns(score: Score) -> dict[str, Any]:
     """A score as columns: the total, then each part's value, status and detail."""
     columns: dict[str, Any] = {"reward": score.value, "status": score.status, "detail": _detail(score)}
     for name, part in score.parts.items():
-        columns |= {f"parts/{name}": part.value, f"parts/{name}/status": part.status, f"parts/{name}/detail": _detail(part)}
+        columns |= {
+            f"parts/{name}": part.value,
+            f"parts/{name}/status": part.status,
+            f"parts/{name}/detail": _detail(part),
+        }
     return columns
 
 

@@ -14,15 +14,16 @@ def token_losses(
     logprobs_NT: Float[Tensor, "N T"], batch: LearnBatch, settings: ObjectiveSettings
 ) -> tuple[Float[Tensor, "N T"], dict[str, Float[Tensor, ""]]]:
     """The clipped surrogate plus `kl_coef` times k3 for each token, 0 outside the mask; statistics summed over it."""
-    old = batch.old_logprobs_NT if batch.old_logprobs_NT is not None else logprobs_NT.detach()
+    mask = batch.completion_mask_NT
+    logprobs_NT = logprobs_NT * mask  # what padding holds is finite, but the exponential of a difference may not be
+    old = batch.old_logprobs_NT * mask if batch.old_logprobs_NT is not None else logprobs_NT.detach()
     losses, stats = clipped_surrogate(
         logprobs_NT, old, batch.advantages_NT, clip_low=settings.clip_low, clip_high=settings.clip_high
     )
     if batch.ref_logprobs_NT is not None:
-        kl = k3(logprobs_NT, batch.ref_logprobs_NT)
+        kl = k3(logprobs_NT, batch.ref_logprobs_NT * mask)
         losses = losses + settings.kl_coef * kl
         stats["ref_kl"] = kl.detach()
-    mask = batch.completion_mask_NT
     return losses * mask, {name: (value * mask).sum() for name, value in stats.items()}
 
 

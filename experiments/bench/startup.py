@@ -11,7 +11,7 @@ REPEATS = 5
 
 
 def bench_startup() -> dict[str, float]:
-    """Median seconds of `import groundrl.rewards` and `groundrl --help`, each in fresh processes, interpreter included."""
+    """Median seconds of `import groundrl.rewards` and `groundrl --help`, in fresh processes, interpreter included."""
     return {
         "import groundrl.rewards (s)": _median([sys.executable, "-c", "import groundrl.rewards"]),
         "groundrl --help (s)": _median([sys.executable, "-m", "groundrl.experiments.cli", "--help"]),

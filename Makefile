@@ -1,0 +1,40 @@
+# `make quickstart` runs the main job, `make test` passes the tests; both create what they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: quickstart test lint evidence evidence-quickstart clean
+
+quickstart: .venv/installed
+	$(BIN)/groundrl train quickstart --overwrite
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+evidence: evidence-quickstart
+
+evidence-quickstart: .venv/installed
+	$(BIN)/python -m groundrl.experiments.bench.evidence_quickstart
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# torch first and by its exact version: pip then takes the CPU build where one is offered, and nothing replaces it.
+.venv/torch: .venv/bin/python constraints.txt
+	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	touch $@
+
+.venv/installed: .venv/torch pyproject.toml
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,77 @@
+"""From an example to what a chat template takes: turns with image parts, opened images, and the encoded prompt."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Bool, Float, Int
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from groundrl.rewards import DataError, ImageRef
+
+IMAGE_MARK = "<image>"  # where an image goes in the text of a prompt
+QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """An example as the model reads it: P tokens, with each image's tokens expanded and its patches ready."""
+
+    ids: Int[Tensor, "P"]
+    position_ids: Int[Tensor, "axes P"]  # one axis for text, three for M-RoPE
+    image_tokens: Bool[Tensor, "P"]
+    pixel_values: Float[Tensor, "patches D"] | None = None
+    image_grid_thw: Int[Tensor, "images 3"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def open_image(image: ImageRef, example_id: str) -> Image.Image:
+    """The image in RGB, upright, or a DataError that names the example and the path."""
+    where = image.source if isinstance(image.source, Path) else f"{len(image.source)} bytes"
+    try:
+        opened = Image.open(image.source if isinstance(image.source, Path) else io.BytesIO(image.source))
+        return opened.convert("RGB")
+    except FileNotFoundError:
+        raise DataError(f"example {example_id!r}: there is no image {where}") from None
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DataError(f"example {example_id!r}: the image {where} cannot be read: {error}") from None
+
+
+def with_images(messages: Sequence[Mapping[str, object]], count: int, id: str) -> list[dict[str, Any]]:
+    """Chat turns whose `<image>` marks became image parts; without marks the images lead the first user turn."""
+    if count == 0:
+        return [dict(turn) for turn in messages]
+    marks = sum(turn["content"].count(IMAGE_MARK) for turn in messages if isinstance(turn["content"], str))
+    parts_given = any(not isinstance(turn["content"], str) for turn in messages)
+    if marks not in (0, count) and not parts_given:
+        raise DataError(f"example {id!r} has {count} image(s) but {marks} {IMAGE_MARK} marks in its text")
+    lead = count if marks == 0 and not parts_given else 0
+    turns = []
+    for turn in messages:
+        content: Any = turn["content"]
+        if isinstance(content, str):
+            pieces = content.split(IMAGE_MARK)
+            content = [{"type": "image"}] * (lead if turn["role"] == "user" else 0)
+            lead = 0 if turn["role"] == "user" else lead
+            for k, piece in enumerate(pieces):
+                content += [{"type": "image"}] * (k > 0) + [{"type": "text", "text": piece}] * (piece != "")
+        turns.append({"role": turn["role"], "content": content})
+    return turns
+
+
+def plain_text(turns: Sequence[Mapping[str, Any]]) -> str:
+    """The turns one under the other, for a model without a chat template."""
+    parts = [
+        turn["content"]
+        if isinstance(turn["content"], str)
+        else "".join(QWEN_IMAGE if part["type"] == "image" else part["text"] for part in turn["content"])
+        for turn in turns
+    ]
+    return "\n".join(parts)

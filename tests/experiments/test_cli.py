@@ -1,0 +1,135 @@
+"""The command line as a user meets it: in its own process, with its messages and exit codes."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from groundrl.experiments import load_run, resume
+
+CLI = [sys.executable, "-m", "groundrl.experiments.cli"]
+LONG = ["stages.sft.steps=1", "stages.sft.batch_size=4", "data.test=null", "stages.rl.steps=500"]
+LONG += ["stages.rl.prompts_per_step=2", "stages.rl.group_size=2", "stages.rl.max_new_tokens=8"]
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run([*CLI, *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+def test_help_lists_the_commands():
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in ("train", "resume", "eval", "bench"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nothing"], "there is no file and no recipe 'nothing'"),
+        (["train", "quickstart", "stages.rl.grop_size=3"], "did you mean 'group_size'?"),
+        (["train", "quickstart", "model.path=."], "is not a checkpoint: it has no config.json"),
+        (["train", "quickstart", "reward=mine.py:tight"], "there is no reward file"),
+        (["train", "quickstart", "data.train=nuclei/trian"], "did you mean 'nuclei/train'?"),
+        (["resume", "runs/none"], "is not a run"),
+    ],
+)
+def test_a_users_fault_is_one_sentence_and_exit_2(arguments, message, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reward_that_returns_text_stops_with_the_completion_shown(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from groundrl.rewards import reward\n@reward(range=(0, 1))\ndef text(c, e): return 'good'\n"
+    )
+    done = run("train", "quickstart", "reward=mine.py:text", *LONG, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "reward 'text' failed on example 'nuclei/train/" in done.stderr
+    assert "completion" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def start(tmp_path):
+    return subprocess.Popen(
+        [*CLI, "train", "quickstart", "stages.rl.checkpoint_every=2", *LONG],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_ctrl_c_keeps_what_was_recorded_and_says_how_to_go_on(tmp_path):
+    process = start(tmp_path)
+    folder = tmp_path / "runs" / "quickstart"
+    wait_for(lambda: len(list((folder / "rollouts").glob("step-*.parquet"))) >= 3, process)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with: groundrl resume runs/quickstart" in message
+    recorded = load_run(folder)
+    steps = len(recorded.metrics)
+    assert steps >= 3
+    assert recorded.rollouts.num_rows >= (steps - 1) * 4
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("steps: 500", f"steps: {steps + 2}"))
+    assert len(resume(folder, progress=False).metrics) == steps + 3
+
+
+def test_a_full_disk_keeps_what_was_recorded_and_says_how_to_go_on(tmp_path):
+    """No file may grow beyond 40 kB: the metrics file hits the limit like a full disk, after some steps."""
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    stage = (
+        "{name: rl, kind: rl, steps: 500, prompts_per_step: 2, group_size: 2, max_new_tokens: 8, checkpoint_every: 0}"
+    )
+    process = subprocess.Popen(
+        [*CLI, "train", "quickstart", f"stages=[{stage}]", "data.test=null"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    _, message = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "stopped by the system" in message
+    assert "groundrl resume runs/quickstart" in message
+    folder = tmp_path / "runs" / "quickstart"
+    for line in (folder / "metrics.jsonl").read_text().splitlines()[:-1]:
+        json.loads(line)
+    assert len(load_run(folder).metrics) >= 5
+    assert load_run(folder).rollouts.num_rows >= 5 * 4
+
+
+def test_weights_that_do_not_fit_are_the_systems_fault_too(tmp_path):
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    few = ["stages.sft.steps=1", "stages.sft.batch_size=2", "stages.sft.checkpoint_every=0", "data.test=null"]
+    done = subprocess.run(
+        [*CLI, "train", "quickstart", *few], cwd=tmp_path, preexec_fn=limit, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "groundrl resume runs/quickstart" in done.stderr
+    assert not (tmp_path / "runs" / "quickstart" / "checkpoints" / "sft" / "config.json").exists()

@@ -1,0 +1,85 @@
+"""The metrics against values derived by hand, and the interval against a slow bootstrap."""
+
+import numpy as np
+import pytest
+
+from groundrl.experiments.evaluation import difference, per_example, report, set_iou, summarize
+from groundrl.rewards import Boxes, pixel, rel1000
+
+
+def boxes(*xyxy, space=rel1000):
+    return Boxes(xyxy=np.array(xyxy, dtype=float).reshape(-1, 4), space=space)
+
+
+def test_set_iou_by_hand():
+    truth = boxes((0, 0, 100, 100), (200, 200, 300, 300))
+    # one exact box, one missed: 1 / max(1, 2)
+    assert set_iou(boxes((0, 0, 100, 100)), truth) == pytest.approx(0.5)
+    # half of the first box: IoU 1/2; a false box: (1/2 + 0) / 2
+    assert set_iou(boxes((0, 0, 100, 50), (600, 600, 700, 700)), truth) == pytest.approx(0.25)
+    # exact, and the same box again: 2 of 3 predicted are worth something
+    assert set_iou(boxes((200, 200, 300, 300), (0, 0, 100, 100), (0, 0, 100, 100)), truth) == pytest.approx(2 / 3)
+    assert set_iou(boxes(), truth) == 0.0
+    assert set_iou(None, truth) == 0.0
+    assert set_iou(boxes(), boxes()) == 1.0
+    assert set_iou(boxes((1, 1, 2, 2)), boxes()) == 0.0
+
+
+def test_set_iou_pairs_by_assignment_not_by_order():
+    # greedy would take (a, A) at 0.6 and leave (b, B) at 0; the assignment takes (a, B) and (b, A)
+    a, b = (0, 0, 100, 100), (0, 0, 60, 100)
+    big, left = (0, 0, 100, 60), (0, 0, 60, 100)
+    assert set_iou(boxes(a, b), boxes(left, big)) == set_iou(boxes(b, a), boxes(left, big)) == pytest.approx(0.8)
+
+
+def test_set_iou_converts_the_space():
+    assert set_iou(boxes((250, 500, 500, 1000)), boxes((16, 32, 32, 64), space=pixel(64, 64))) == pytest.approx(1.0)
+
+
+def rows(values, decoding="sampled"):
+    """`values[example] = (block, [iou, ...])` as evaluation rows."""
+    return [
+        {"example_id": example, "block": block, "decoding": decoding, "iou": iou, "reward": None}
+        for example, (block, ious) in values.items()
+        for iou in ious
+    ]
+
+
+def test_samples_of_an_example_become_one_number():
+    found = rows({"a": ("x", [0.0, 1.0]), "b": ("x", [0.5, 0.5])}) + rows({"a": ("x", [0.3])}, "greedy")
+    assert per_example(found, "iou_mean") == {"a": 0.5, "b": 0.5}
+    assert per_example(found, "iou_best_of_n") == {"a": 1.0, "b": 0.5}
+    assert summarize(found, ("iou_mean_greedy", "iou_best_of_n", "reward_mean")) == {
+        "iou_mean_greedy": 0.3,
+        "iou_best_of_n": 0.75,
+    }
+
+
+def test_the_interval_is_over_blocks():
+    rng = np.random.default_rng(0)
+    shift = {block: rng.normal(0.2, 0.1) for block in "abcdefgh"}
+    before = {f"{block}{i}": (block, [0.4]) for block in shift for i in range(10)}
+    after = {example: (block, [0.4 + shift[block]]) for example, (block, _) in before.items()}
+    found = difference(rows(before), rows(after), "iou_mean")
+    means = np.array(list(shift.values()))
+    slow = [rng.choice(means, len(means)).mean() for _ in range(20_000)]
+    assert found["mean"] == pytest.approx(means.mean())
+    assert found["ci95"] == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.005)
+    # ten copies of each example say nothing more: over examples the interval would be three times narrower
+    assert found["ci95"][1] - found["ci95"][0] > 0.08
+
+
+def test_one_block_has_no_interval():
+    one = rows({"a": ("x", [0.1]), "b": ("x", [0.2])})
+    assert difference(one, one, "iou_mean") == {"mean": 0.0, "ci95": [None, None], "num_blocks": 1}
+
+
+def test_the_report_compares_the_last_two_stages():
+    stages = {
+        name: rows({"a": ("x", [value]), "b": ("y", [value])}) for name, value in (("1", 0.1), ("2", 0.2), ("3", 0.5))
+    }
+    content = report(stages, ("iou_mean",))
+    assert content["stages"]["2"]["iou_mean"] == pytest.approx(0.2)
+    assert content["difference"]["iou_mean"]["mean"] == pytest.approx(0.3)
+    assert (content["difference"]["iou_mean"]["from"], content["difference"]["iou_mean"]["to"]) == ("2", "3")
+    assert (content["num_examples"], content["num_blocks"]) == (2, 2)

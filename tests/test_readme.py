@@ -1,0 +1,173 @@
+"""What the README claims, done: its code, its commands, its files. Only sizes are made small."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+import groundrl.experiments.run
+from groundrl.experiments import load_run
+from groundrl.experiments.config import load_config
+from groundrl.experiments.data.sources import load_source
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SMALL = {
+    "data.test": None,
+    "stages.sft.steps": 1,
+    "stages.sft.batch_size": 4,
+    "stages.rl.steps": 4,
+    "stages.rl.prompts_per_step": 4,
+    "stages.rl.group_size": 2,
+    "stages.rl.max_new_tokens": 24,
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A folder with the README's reward file in it, as a user would have."""
+    (tmp_path / "my_rewards.py").write_text(blocks("python")[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_a_reward_is_ten_lines():
+    code = blocks("python")[0]
+    function = code[code.index("@reward") :]
+    assert len([line for line in function.splitlines() if line.strip()]) <= 10
+
+
+def test_the_python_face(work, monkeypatch):
+    real = groundrl.experiments.run.train
+    monkeypatch.setattr(
+        groundrl.experiments.run, "train", lambda *a, **k: real(*a, **k, overrides=SMALL, progress=False)
+    )
+    code = blocks("python")[1].replace("step=100, group=3", "step=5, group=3")
+    names: dict[str, object] = {}
+    exec(code, names)
+    run = names["run"]
+    assert run.folder == Path("runs/tight")
+    assert run.rollouts.num_rows == 4 * 4 * 2
+    assert {"parts/tight", "parts/soft_f1", "parts/format"} <= set(run.rollouts.column_names)
+    assert "def tight" in (run.folder / "reward.py").read_text()
+
+
+def test_the_command_line(work):
+    (command,) = (line for line in blocks("bash")[1].splitlines() if line.startswith("groundrl train"))
+    overrides = [f"{key}={json.dumps(value)}" for key, value in SMALL.items()]
+    done = subprocess.run(
+        f"{sys.executable} -m groundrl.experiments.cli{command.removeprefix('groundrl')} " + " ".join(overrides),
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    run = load_run("tight")
+    assert {"parts/tight", "parts/box", "parts/format"} <= set(run.rollouts.column_names)
+    assert run.config.seed == 1
+    assert "runs/tight/metrics.jsonl" in done.stdout
+
+
+def user_files(folder: Path, model: Path) -> Path:
+    """mine.yaml, train.jsonl and test.jsonl with the README's own lines, and the image they name."""
+    line = json.loads(blocks("json")[0])
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text(
+            "".join(json.dumps({**line, "id": f"{split}{k}"}) + "\n" for k in range(4))
+        )
+    Image.new("RGB", (512, 512), (40, 40, 40)).save(folder / "a1.png")
+    config = yaml.safe_load(blocks("yaml")[0])
+    config["model"]["path"] = str(model)
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    return folder / "mine.yaml"
+
+
+OWN = {
+    "stages.sft.steps": 1,
+    "stages.sft.batch_size": 2,
+    "stages.rl.steps": 1,
+    "stages.rl.prompts_per_step": 2,
+    "stages.rl.group_size": 2,
+    "stages.rl.max_new_tokens": 8,
+    "evaluation.samples_per_example": 1,
+    "evaluation.max_new_tokens": 8,
+}
+
+
+def test_your_own_model_and_data(work, tiny_vl):
+    run = groundrl.experiments.run.train(user_files(work, tiny_vl), overrides=OWN, progress=False)
+    assert run.evaluation["num_examples"] == 4
+    assert run.config.model.dtype == "bfloat16"
+    assert run.metrics[-1]["ref_kl"] is not None
+    from transformers import AutoModelForImageTextToText
+
+    AutoModelForImageTextToText.from_pretrained(run.checkpoint("rl"))
+
+
+def test_several_processes(work, tiny_vl):
+    config = user_files(work, tiny_vl)
+    command = re.search(r"`torchrun (.*?)`", README.replace("\n", " ")).group(1).replace("mine.yaml", str(config))
+    overrides = " ".join(f"{key}={json.dumps(value)}" for key, value in {**OWN, "data.test": None}.items())
+    done = subprocess.run(
+        f"{sys.executable} -m torch.distributed.run --master-port 29611 {command} {overrides} hardware.accelerator=cpu",
+        shell=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    run = load_run("mine")
+    assert [row["step"] for row in run.metrics] == [1, 2]
+    assert run.rollouts.num_rows == 4
+
+
+def test_coco(work):
+    spec = yaml.safe_load(re.search(r"`data: (\{train: \{coco:.*?\})`", README).group(1))["train"]
+    (work / "folder").mkdir()
+    Image.new("RGB", (64, 64)).save(work / "folder" / "a.png")
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 64, "height": 64}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 8, 16, 16]}],
+        "categories": [{"id": 1, "name": "cell"}],
+    }
+    (work / "annotations.json").write_text(json.dumps(coco))
+    (example,) = [load_source(spec, seed=0, base=work)[0]]
+    assert example.reference.boxes.xyxy.tolist() == [[8, 8, 24, 24]]
+
+
+def test_every_file_that_it_names_is_there():
+    for name in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / name).exists(), name
+    tree = next(block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL) if block.startswith("rewards/"))
+    for line in tree.splitlines():
+        room, text = line.split(None, 1)
+        for name in re.findall(r"[a-z_]+\.py|[a-z_]+/(?=[,\s]|$)", text):
+            assert (ROOT / room / name).exists(), (room, name)
+
+
+def test_the_run_folder_is_as_it_says():
+    tree = next(block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL) if block.startswith("runs/"))
+    for name in ("config.yaml", "environment.json", "metrics.jsonl", "evaluation.json", "summary.png", "images/"):
+        assert name in tree
+
+
+def test_make_knows_its_two_commands():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z-]+)", README)) <= targets
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_yaml_of_the_readme_is_a_valid_configuration(tmp_path):
+    (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
+    assert load_config(tmp_path / "mine.yaml", {})[0].stages[1].kl_coef == 0.001
