@@ -15,7 +15,8 @@ from groundrl.rewards import Completion, Example, Group
 from groundrl.rollout.batches import next_position, pad_batch
 from groundrl.rollout.engine import Sampling, keyed_uniforms
 from groundrl.rollout.logprobs import masked_log_softmax
-from groundrl.rollout.policy import Policy, Prompt
+from groundrl.rollout.policy import Policy
+from groundrl.rollout.prompts import Prompt
 
 COMPACT_BELOW = 0.75  # finished rows leave the batch once this share or less is still being written
 
@@ -93,8 +94,7 @@ def sample(
     """
     device = policy.device
     policy.model.eval()
-    out, mask, position = _prefill(policy, prompts, group_size)
-    cache, logits = out.past_key_values, out.logits[:, -1]
+    cache, logits, mask, position = _prefill(policy, prompts, group_size)
     noise = torch.from_numpy(uniforms).to(device=device, dtype=_cumulative_dtype(device))
     allowed = policy.allowed.to(device)
     ends = torch.tensor(policy.end_ids, device=device)
@@ -114,31 +114,44 @@ def sample(
             rows, done, chosen, mask, position = rows[alive], done[alive], chosen[alive], mask[alive], position[alive]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         with policy.autocast():
-            logits = policy.model(**_next_inputs(policy, chosen, mask, position), past_key_values=cache).logits[:, -1]
+            logits = policy.model(**_next_inputs(policy, chosen, mask, position, cache)).logits[:, -1]
         position = position + 1
     return finished
 
 
-def _prefill(policy: Policy, prompts: Sequence[Prompt], group_size: int) -> tuple[Any, Tensor, Tensor]:
-    """Encode each prompt once and repeat the cache G times: output, attention mask [N, P], next position [N]."""
+def _prefill(policy: Policy, prompts: Sequence[Prompt], group_size: int) -> tuple[Any, Tensor, Tensor, Tensor]:
+    """Encode each prompt once and repeat its cache G times: cache, logits [N, V], mask [N, P], next position [N]."""
     batch = pad_batch(policy, prompts, [[] for _ in prompts])
     with policy.autocast():
         out = policy.model(**batch.model_inputs(policy), use_cache=True, **_last_logit(policy))
+    cache = getattr(out, _cache_argument(policy), None)
+    if cache is None:
+        raise ValueError(
+            f"{type(policy.model).__name__} cannot be sampled from: its forward returns neither past_key_values nor "
+            "cache_params, which the completions of a group share; take another architecture"
+        )
     rows = torch.arange(len(prompts), device=policy.device).repeat_interleave(group_size)
-    out.past_key_values.reorder_cache(rows)
-    out.logits = out.logits[rows]
+    cache.reorder_cache(rows)
     positions = torch.tensor([next_position(prompt) for prompt in prompts], device=policy.device)
-    return out, batch.attention_mask.to(policy.device)[rows], positions[rows]
+    return cache, out.logits[rows, -1], batch.attention_mask.to(policy.device)[rows], positions[rows]
 
 
 def _next_inputs(
-    policy: Policy, chosen: Int[Tensor, "N"], mask: Int[Tensor, "N L"], position: Int[Tensor, "N"]
+    policy: Policy, chosen: Int[Tensor, "N"], mask: Int[Tensor, "N L"], position: Int[Tensor, "N"], cache: Any
 ) -> dict[str, Any]:
-    inputs: dict[str, Any] = {"input_ids": chosen[:, None], "attention_mask": mask, "use_cache": True}
+    name = _cache_argument(policy)
+    inputs: dict[str, Any] = {"input_ids": chosen[:, None], "use_cache": True, name: cache}
+    if name == "past_key_values":  # a recurrent state has left the padding behind, and its mask would be of one column
+        inputs["attention_mask"] = mask
     if "position_ids" in policy.forward_arguments:
         axes = 3 if policy.has_mrope else 1
         inputs["position_ids"] = position[:, None].expand(axes, -1, 1) if axes > 1 else position[:, None]
     return inputs | _last_logit(policy)
+
+
+def _cache_argument(policy: Policy) -> str:
+    """What the model calls its cache: recurrent models (Mamba) have a name of their own."""
+    return "cache_params" if "cache_params" in policy.forward_arguments else "past_key_values"
 
 
 def _last_logit(policy: Policy) -> dict[str, Any]:
@@ -161,9 +174,7 @@ def _append(
     chosen: Int[Tensor, "N"],
     logprobs: Float[Tensor, "N"],
 ) -> None:
-    for row, over, token, logprob in zip(
-        rows.tolist(), done.tolist(), chosen.tolist(), logprobs.tolist(), strict=True
-    ):
+    for row, over, token, logprob in zip(rows.tolist(), done.tolist(), chosen.tolist(), logprobs.tolist(), strict=True):
         if not over:
             finished[row].ids.append(token)
             finished[row].logprobs.append(logprob)
