@@ -1,0 +1,110 @@
+"""Windows and batches written by hand, and one short RL run."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from groundrl.algorithms.loop import RLStep, train_rl
+from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.settings import RLSettings
+from groundrl.algorithms.window import LearnBatch, Window
+from groundrl.rollout.batches import PaddedBatch
+from groundrl.rollout.engine import Sampling
+from groundrl.rollout.loader import Loader
+from groundrl.rollout.sampler import LocalEngine
+
+TIMING = ("seconds/", "tokens_per_second")
+
+
+@pytest.fixture(scope="session")
+def make_window() -> Callable[..., Window]:
+    """`make_window([[1.0, None], ...], lengths=[...])`: groups of these rewards, None where there is no score."""
+
+    def make(rewards: Sequence[Sequence[float | None]], *, lengths: Sequence[int] | None = None) -> Window:
+        rewards_PG = torch.tensor([[torch.nan if value is None else value for value in row] for row in rewards])
+        valid = ~rewards_PG.isnan()
+        lengths = lengths or [1] * rewards_PG.numel()
+        mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).float() * valid.flatten()[:, None]
+        return Window(
+            groups=(),
+            prompts=(),
+            rewards_PG=rewards_PG,
+            valid_PG=valid,
+            completion_mask_NT=mask,
+            sampler_logprobs_NT=torch.zeros_like(mask),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def learn_batch() -> Callable[..., LearnBatch]:
+    """A batch with what an objective looks at; totals are its own unless given."""
+
+    def make(advantages, mask, *, old=None, ref=None, total_tokens=None, total_completions=None) -> LearnBatch:
+        nothing = torch.zeros(mask.shape, dtype=torch.long)
+        padded = PaddedBatch(
+            input_ids=nothing,
+            attention_mask=nothing,
+            position_ids=nothing[None],
+            image_tokens=nothing.bool(),
+            pixel_values=None,
+            image_grid_thw=None,
+            completion_ids=nothing,
+            completion_mask=mask,
+        )
+        return LearnBatch(
+            padded=padded,
+            advantages_NT=advantages,
+            completion_mask_NT=mask,
+            sampler_logprobs_NT=torch.zeros_like(mask),
+            old_logprobs_NT=old,
+            ref_logprobs_NT=ref,
+            total_tokens=float(mask.sum() if total_tokens is None else total_tokens),
+            total_completions=float(mask.any(dim=1).sum() if total_completions is None else total_completions),
+        )
+
+    return make
+
+
+@pytest.fixture
+def rl_run(tmp_path: Path, even_ids) -> Callable[..., list[RLStep]]:
+    """`rl_run(policy, examples, steps=..., ...)`: train in place on one process; what was recorded."""
+
+    def run(policy, examples, *, reward=even_ids, record=None, folder=tmp_path / "rl", engine=None, **settings):
+        recorded: list[RLStep] = []
+        defaults = {
+            "name": "rl",
+            "prompts_per_step": 2,
+            "group_size": 4,
+            "micro_batch_size": 3,
+            "lr": 1e-3,
+            "sampling": Sampling(max_new_tokens=6),
+        }
+        train_rl(
+            policy,
+            engine or LocalEngine(policy),
+            Loader(policy, examples, reserve=6),
+            reward,
+            RLSettings(**defaults | settings),
+            fabric=Fabric(accelerator="cpu", devices=1),
+            record=record or recorded.append,
+            folder=folder,
+        )
+        return recorded
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def untimed() -> Callable[[RLStep], dict[str, float]]:
+    """The metrics of a step without those that depend on the clock."""
+    return lambda step: {name: value for name, value in step.metrics.items() if not name.startswith(TIMING)}
+
+
+@pytest.fixture(scope="session")
+def with_kl() -> ObjectiveSettings:
+    return ObjectiveSettings(clip_low=0.2, clip_high=0.28, kl_coef=0.1)

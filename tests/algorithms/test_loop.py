@@ -1,0 +1,122 @@
+"""The RL loop: repeatable, resumable, and it learns."""
+
+import pytest
+import torch
+
+from groundrl.algorithms.loop import RLStep
+from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.rewards import Completion, Example, reward
+from groundrl.rollout.engine import Sampling
+from groundrl.rollout.policy import Policy
+
+# Everything that a resume must bring back: optimiser, schedule, reference, several epochs with old log-probs.
+FULL = {"epochs": 2, "warmup_steps": 3, "weight_decay": 0.01, "clipping": ObjectiveSettings(kl_coef=0.05)}
+
+
+def weights(policy: Policy) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in policy.model.state_dict().items()}
+
+
+def assert_identical(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_the_same_run_twice_is_identical(tiny_vl, vl_examples, rl_run, untimed, tmp_path):
+    runs = []
+    for _ in range(2):
+        policy = Policy.load(tiny_vl)
+        before = weights(policy)
+        steps = rl_run(policy, vl_examples, steps=2, **FULL)
+        runs.append((weights(policy), [(untimed(s), s.groups, s.advantages) for s in steps]))
+    assert not torch.equal(before["lm_head.weight"], runs[0][0]["lm_head.weight"]), "nothing was learned"
+    assert_identical(runs[0][0], runs[1][0])
+    assert runs[0][1] == runs[1][1]
+
+
+def test_another_seed_is_another_run(tiny_text, text_examples, rl_run):
+    one, other = (rl_run(Policy.load(tiny_text), text_examples, steps=1, seed=seed) for seed in (0, 1))
+    assert one[0].groups != other[0].groups
+
+
+class Killed(Exception):
+    """What ends a run from outside, as far as the loop is concerned."""
+
+
+def test_a_resumed_run_is_identical_to_one_that_never_stopped(tiny_vl, vl_examples, rl_run, untimed, tmp_path):
+    """Killed in step 4, after the checkpoint of step 2: step 3 is made again, and nothing differs by a bit."""
+    straight = Policy.load(tiny_vl)
+    expected = rl_run(straight, vl_examples, steps=4, **FULL)
+
+    def killed_in_step_4(step: RLStep) -> None:
+        if step.step == 4:
+            raise Killed
+
+    settings = {"folder": tmp_path / "stage", "steps": 4, "checkpoint_every": 2, **FULL}
+    with pytest.raises(Killed):
+        rl_run(Policy.load(tiny_vl), vl_examples, record=killed_in_step_4, **settings)
+    resumed = Policy.load(tiny_vl)
+    again = rl_run(resumed, vl_examples, **settings)
+    assert [step.step for step in again] == [3, 4]
+    assert_identical(weights(resumed), weights(straight))
+    for made_again, step in zip(again, expected[2:], strict=True):
+        assert untimed(made_again) == untimed(step)
+        assert made_again.groups == step.groups  # tokens, sampler log-probs, policy versions, scores
+        assert made_again.advantages == step.advantages
+
+
+def test_micro_batches_change_nothing_but_rounding(tiny_text, text_examples, rl_run, untimed):
+    """Gradients, not weights: AdamW's first step is the gradient's sign, which rounding flips where it is near 0."""
+    runs = []
+    for size in (1, 3, 64):
+        policy = Policy.load(tiny_text)
+        gradients = {}
+        for name, parameter in policy.model.named_parameters():
+            parameter.register_post_accumulate_grad_hook(lambda p, name=name: gradients.update({name: p.grad.clone()}))
+        (step,) = rl_run(policy, text_examples, steps=1, micro_batch_size=size)
+        runs.append((gradients, untimed(step)))
+    for gradients, metrics in runs[:-1]:
+        torch.testing.assert_close(gradients, runs[-1][0], rtol=0, atol=1e-6)
+        assert metrics == pytest.approx(runs[-1][1], abs=1e-5)
+
+
+def test_it_learns(tiny_text, text_examples, rl_run):
+    steps = rl_run(
+        Policy.load(tiny_text), text_examples, steps=20, lr=3e-2, warmup_steps=0, prompts_per_step=3, group_size=8
+    )
+    means = [step.metrics["reward/mean"] for step in steps]
+    assert sum(means[-3:]) / 3 > sum(means[:3]) / 3 + 0.2
+
+
+def test_completions_without_a_score_are_masked_and_counted(tiny_text, text_examples, rl_run):
+    """A reward that abstains on all but one completion of each group drops the groups: nothing is learned, no error."""
+    seen: set[str] = set()
+
+    @reward
+    def first_only(completion: Completion, example: Example) -> float | None:
+        new = example.id not in seen
+        seen.add(example.id)
+        return 1.0 if new else None
+
+    policy = Policy.load(tiny_text)
+    before = weights(policy)
+    (step,) = rl_run(policy, text_examples, reward=first_only, steps=1)
+    assert step.metrics["groups/dropped"] == 2
+    assert step.metrics["completions/masked"] == 6
+    assert step.metrics["loss"] == step.metrics["grad_norm"] == 0.0
+    assert_identical(weights(policy), before)
+
+
+def test_every_step_is_recorded_before_its_checkpoint_and_old_ones_go(tiny_text, text_examples, rl_run, tmp_path):
+    folder, found = tmp_path / "stage", []
+    rl_run(
+        Policy.load(tiny_text),
+        text_examples,
+        steps=3,
+        checkpoint_every=1,
+        folder=folder,
+        sampling=Sampling(max_new_tokens=2),
+        record=lambda step: found.append((step.step, sorted(f.name for f in folder.glob("step-*")))),
+    )
+    assert found == [(1, []), (2, ["step-000001"]), (3, ["step-000002"])]
+    assert [f.name for f in folder.iterdir()] == ["step-000003"]

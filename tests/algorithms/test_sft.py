@@ -1,0 +1,160 @@
+"""Supervised fine-tuning: what is learned from, how fast, and that a stop loses nothing."""
+
+import math
+
+import pytest
+import torch
+import transformers
+
+from groundrl.algorithms.checkpoint import save_folder
+from groundrl.algorithms.settings import SFTSettings
+from groundrl.algorithms.sft import StepSampler, answer_loss, cosine_with_warmup, train_sft
+from groundrl.rewards import DataError, Example
+from groundrl.rollout.batches import pad_batch
+from groundrl.rollout.loader import Loader
+from groundrl.rollout.logprobs import completion_logits
+from groundrl.rollout.policy import Policy
+
+CPU = {"accelerator": "cpu", "devices": 1}
+
+
+def train(policy, examples, folder, *, record=None, **settings):
+    rows: list[dict[str, float]] = []
+    chosen = SFTSettings(**{"steps": 3, "batch_size": 2, "lr": 1e-3} | settings)
+    train_sft(policy, Loader(policy, examples), chosen, record=record or rows.append, folder=folder, hardware=CPU)
+    return rows
+
+
+class TestLoss:
+    def test_the_mask_token_by_token(self, text_policy):
+        """Two rows written out: the prompt is not learned from, the answer and its end token are, padding is not."""
+        examples = [Example(id="a", prompt="yes", answer="no"), Example(id="b", prompt="no", answer="A B")]
+        prompts = [text_policy.encode(example) for example in examples]
+        answers = [text_policy.encode_answer(example.answer) for example in examples]
+        batch = pad_batch(text_policy, prompts, answers)
+        words = [text_policy.tokenizer.convert_ids_to_tokens(row) for row in batch.input_ids.tolist()]
+        start = ["<|im_start|>", "user", "Ċ"]
+        turn = ["<|im_end|>", "Ċ", "<|im_start|>", "assistant", "Ċ"]
+        flat = ["".join(row) for row in words]
+        assert flat[0] == "".join([*start, "yes", *turn, "no", "<|im_end|>", "<|endoftext|>", "<|endoftext|>"])
+        assert flat[1] == "".join([*start, "no", *turn, "A", "Ġ", "B", "<|im_end|>"])
+        learned = [
+            [word for word, kept in zip(row[-4:], mask, strict=True) if kept]
+            for row, mask in zip(words, batch.completion_mask.tolist(), strict=True)
+        ]
+        assert learned == [["no", "<|im_end|>"], ["A", "Ġ", "B", "<|im_end|>"]]
+        assert batch.attention_mask.tolist() == [[1] * (len(words[0]) - 2) + [0, 0], [1] * len(words[1])]
+
+    def test_value_and_gradient_are_those_of_the_models_own_labels(self, vl_policy, vl_examples):
+        """Qwen3-VL with images and ragged rows, against `labels` with -100 wherever nothing is learned."""
+        prompts = [vl_policy.encode(example) for example in vl_examples]
+        batch = pad_batch(vl_policy, prompts, [vl_policy.encode_answer(example.answer) for example in vl_examples])
+        total, count = answer_loss(completion_logits(vl_policy, batch), batch)
+        labels = torch.full_like(batch.input_ids, -100)
+        width = batch.completion_ids.shape[1]
+        labels[:, -width:] = batch.completion_ids.where(batch.completion_mask.bool(), -100)
+        theirs = vl_policy.model(**batch.model_inputs(vl_policy), labels=labels, use_cache=False).loss
+        assert count == (labels != -100).sum()
+        torch.testing.assert_close(total / count, theirs, rtol=1e-6, atol=1e-6)
+        parameter = vl_policy.model.model.language_model.layers[0].mlp.up_proj.weight
+        gradients = [torch.autograd.grad(loss, parameter)[0] for loss in (total / count, theirs)]
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+
+    def test_the_recorded_loss_is_the_mean_over_tokens_not_over_rows(self, text_policy, text_examples, tmp_path):
+        prompts = [text_policy.encode(example) for example in text_examples]
+        batch = pad_batch(text_policy, prompts, [text_policy.encode_answer(e.answer) for e in text_examples])
+        with torch.no_grad():
+            total, count = answer_loss(completion_logits(text_policy, batch), batch)
+        (row,) = train(text_policy, text_examples, tmp_path, steps=1, batch_size=3)
+        assert row["loss"] == pytest.approx(float(total / count), abs=1e-6)
+
+
+def test_the_schedule_by_hand():
+    """10 steps, 2 of warm-up: 1/2, 1, then (1 + cos(pi k / 8)) / 2 for k = 0, 1, ... 7, and 0 from there on."""
+    factors = [cosine_with_warmup(step, steps=10, warmup=2) for step in range(12)]
+    assert factors[:3] == [0.5, 1.0, 1.0]
+    assert factors[6] == pytest.approx(0.5)  # k = 4: half-way
+    assert factors[9] == pytest.approx((1 + math.cos(math.pi * 7 / 8)) / 2)
+    assert factors[10:] == [0.0, 0.0]
+
+
+class TestStepSampler:
+    def test_an_epoch_visits_each_example_once(self):
+        batches = list(StepSampler(6, SFTSettings(steps=6, batch_size=2), rank=0, world_size=1))
+        epochs = [[index for batch in batches[start : start + 3] for index in batch] for start in (0, 3)]
+        assert [sorted(epoch) for epoch in epochs] == [list(range(6))] * 2
+        assert epochs[0] != epochs[1]
+
+    def test_it_goes_on_where_it_stood(self):
+        straight, resumed = (StepSampler(5, SFTSettings(steps=7, batch_size=3), rank=0, world_size=1) for _ in "ab")
+        resumed.step = 4
+        assert list(resumed) == list(straight)[4:]
+        assert len(resumed) == 3
+
+    def test_ranks_share_each_batch_out(self):
+        settings = SFTSettings(steps=3, batch_size=4, seed=5)
+        whole = list(StepSampler(9, settings, rank=0, world_size=1))
+        ranks = [list(StepSampler(9, settings, rank=rank, world_size=2)) for rank in range(2)]
+        assert [sorted([*a, *b]) for a, b in zip(*ranks, strict=True)] == [sorted(batch) for batch in whole]
+
+    def test_a_batch_must_divide_among_ranks(self):
+        with pytest.raises(ValueError, match="batch_size 3 is not divisible by 2"):
+            StepSampler(9, SFTSettings(steps=1, batch_size=3), rank=0, world_size=2)
+
+
+class Killed(Exception):
+    """What ends a run from outside."""
+
+
+def test_a_resumed_stage_is_identical_to_one_that_never_stopped(text_model, text_examples, tmp_path):
+    """GPT-2 has dropout, so that the generator's state counts. Killed in step 6, after the checkpoint of step 4."""
+    config = {"vocab_size": 500, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "bos_token_id": None}
+    folder = text_model(transformers.GPT2Config(**config, resid_pdrop=0.3))
+
+    def start(seed: int) -> Policy:
+        policy = Policy.load(folder)
+        torch.manual_seed(seed)
+        return policy
+
+    straight = start(0)
+    expected = train(straight, text_examples, tmp_path / "straight", steps=8)
+
+    def killed_in_step_6(row) -> None:
+        if row["stage_step"] == 6:
+            raise Killed
+
+    settings = {"steps": 8, "checkpoint_every": 2}
+    with pytest.raises(Killed):
+        train(start(0), text_examples, tmp_path / "killed", record=killed_in_step_6, **settings)
+    resumed = start(99)  # as a new process would: the generator stands anywhere
+    again = train(resumed, text_examples, tmp_path / "killed", **settings)
+    assert [row["stage_step"] for row in again] == [5, 6, 7, 8]
+    timeless = [{k: v for k, v in row.items() if not k.startswith("seconds/")} for row in (*expected[4:], *again)]
+    assert timeless[:4] == timeless[4:]
+    ours, theirs = resumed.model.state_dict(), straight.model.state_dict()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_a_stage_learns_its_answers_and_leaves_a_folder_that_plain_transformers_loads(vl_policy, vl_examples, tmp_path):
+    rows = train(vl_policy, vl_examples, tmp_path, steps=15, batch_size=4, lr=5e-3)
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+    save_folder(vl_policy, tmp_path / "out")
+    loaded = transformers.AutoModelForImageTextToText.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    assert type(loaded).__name__ == "Qwen3VLForConditionalGeneration"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.chat_template == vl_policy.tokenizer.chat_template
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "out")
+    assert processor.patch_size == vl_policy.image_processor.patch_size
+    inputs = pad_batch(vl_policy, [vl_policy.encode(vl_examples[1])], [[1, 2, 3]]).model_inputs(vl_policy)
+    with torch.no_grad():
+        assert torch.equal(loaded(**inputs).logits, vl_policy.model(**inputs).logits)
+
+
+def test_an_example_without_an_answer_is_named(text_policy, tmp_path):
+    with pytest.raises(DataError, match="example 'x' has no `answer`"):
+        train(text_policy, [Example(id="x", prompt="yes?")], tmp_path, steps=1, batch_size=1)
+
+
+def test_an_answer_beyond_the_context_is_named(text_policy, tmp_path):
+    with pytest.raises(DataError, match="example 'x': .* exceed the model's context of 128"):
+        train(text_policy, [Example(id="x", prompt="yes?", answer="1" * 200)], tmp_path, steps=1, batch_size=1)
