@@ -38,7 +38,9 @@ class MedMOBox(BoxReward):
     def judged(self, predicted: Boxes, true: Boxes, worth: Float[np.ndarray, "P G"]) -> Score:
         """The formula; `detail["pairs"]` holds `(predicted, true, s)`."""
         diagonal = math.hypot(true.space.width, true.space.height)
-        l1 = np.abs(predicted.xyxy[:, None] - true.xyxy[None]).sum(axis=-1) / (2.0 * diagonal)
+        l1 = np.abs(predicted.xyxy.clip(-1e9, 1e9)[:, None] - true.xyxy.clip(-1e9, 1e9)[None]).sum(axis=-1) / (
+            2.0 * diagonal
+        )
         kind = same_kind(predicted, true, labels=self.match_labels)
         legal = worth > -1.0 if kind is None else (worth > -1.0) & kind
         rows, columns = assign(np.where(legal, 2.0 * worth - 5.0 * np.minimum(l1, 1e6), -1e9))

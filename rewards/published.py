@@ -136,7 +136,8 @@ class VisionReasoner(PairReward):
     def judged(self, predicted: Boxes, true: Boxes, worth: Float[np.ndarray, "P G"]) -> Score:
         """The three indicators of each pair, then the formula; a degenerate box earns none of them."""
         size = np.array([true.space.width, true.space.height] * 2)
-        a, b = predicted.xyxy[:, None] / size, true.xyxy[None] / size
+        a, b = (side.xyxy.clip(-1e9, 1e9) / size for side in (predicted, true))
+        a, b = a[:, None], b[None]
         centres = np.linalg.norm((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2, axis=-1)
         legal = np.all(predicted.xyxy[:, None, :2] < predicted.xyxy[:, None, 2:], axis=-1)
         near = (np.abs(a - b).mean(axis=-1) < 10 / 840) & legal

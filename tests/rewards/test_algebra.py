@@ -197,7 +197,13 @@ def test_sums_products_gates_and_bounds_stay_inside_their_declared_range(parts):
     for each, (*_, weight) in zip(rewards[1:], parts[1:], strict=True):
         total, product = total + weight * each, product * each
     group = Group(example=EXAMPLE, completions=(Completion(text="x"),))
-    composed = [total, product, total.clip(-1, 1), gate(rewards[0].named("condition"), total), total.scheduled(linear(-1, 2, 3)).at(1)]
+    composed = [
+        total,
+        product,
+        total.clip(-1, 1),
+        gate(rewards[0].named("condition"), total),
+        total.scheduled(linear(-1, 2, 3)).at(1),
+    ]
     for each in composed:
         score_group(each, group)  # raises for a value outside the range
 

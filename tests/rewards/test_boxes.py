@@ -39,7 +39,12 @@ def test_iou_and_giou_by_hand():
     assert iou_matrix(array([0, 0, 1, 1]), array([1, 0, 2, 1])) == 0
 
 
-DEGENERATE = {"inverted": [5, 5, 1, 1], "inverted in x": [5, 1, 1, 5], "no width": [1, 1, 1, 5], "a point": [2, 2, 2, 2]}
+DEGENERATE = {
+    "inverted": [5, 5, 1, 1],
+    "inverted in x": [5, 1, 1, 5],
+    "no width": [1, 1, 1, 5],
+    "a point": [2, 2, 2, 2],
+}
 
 
 @pytest.mark.parametrize("box", DEGENERATE.values(), ids=DEGENERATE.keys())

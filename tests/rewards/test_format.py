@@ -57,7 +57,10 @@ def test_the_linear_engine_agrees_with_re(example, pattern, text):
     assert value(Pattern(pattern=pattern), text, example()) == expected
 
 
-@pytest.mark.parametrize("pattern", ["(a", "a)", "[a", "*a", "a**", "^a", "a$", "(?=a)", r"(a)\1", r"\b", "a{3,2}", "a*?", "((a{99}){99}){99}"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["(a", "a)", "[a", "*a", "a**", "^a", "a$", "(?=a)", r"(a)\1", r"\b", "a{3,2}", "a*?", "((a{99}){99}){99}"],
+)
 def test_what_needs_backtracking_is_refused_with_its_position(pattern):
     with pytest.raises(ValueError, match="at position"):
         Pattern(pattern=pattern)
@@ -77,7 +80,11 @@ SCHEMA = {
     "properties": {
         "count": {"type": "integer", "minimum": 0},
         "kind": {"enum": ["cell", "rod"]},
-        "boxes": {"type": "array", "maxItems": 2, "items": {"type": "array", "minItems": 4, "items": {"type": "number"}}},
+        "boxes": {
+            "type": "array",
+            "maxItems": 2,
+            "items": {"type": "array", "minItems": 4, "items": {"type": "number"}},
+        },
     },
 }
 

@@ -24,7 +24,10 @@ def test_exact_needs_the_boxes_where_the_reference_has_them(example):
 
 
 def test_multi_label_is_f1_of_the_sets(example):
-    task, reward = example(labels=("edema", "effusion")), LabelAccuracy(mode="multi_label", synonyms={"edema": ("oedema",)})
+    task, reward = (
+        example(labels=("edema", "effusion")),
+        LabelAccuracy(mode="multi_label", synonyms={"edema": ("oedema",)}),
+    )
     assert value(reward, "Oedema and effusion", task) == 1.0
     assert value(reward, "effusion, effusion; effusion", task) == pytest.approx(2 / 3)
     assert value(reward, "edema, mass, nodule, effusion", task) == pytest.approx(4 / 6)
@@ -63,7 +66,17 @@ def test_yes_no_reads_whole_words(example, said, truth, right):
 
 @pytest.mark.parametrize(
     ("said", "right"),
-    [("3.1 cm", 1), ("3", 1), ("2.8", 0), ("about 3.1", 1), ("3 to 4", 0), ("three", 0), ("-3", 0), ("v3", 0), ("3.1.2", 0)],
+    [
+        ("3.1 cm", 1),
+        ("3", 1),
+        ("2.8", 0),
+        ("about 3.1", 1),
+        ("3 to 4", 0),
+        ("three", 0),
+        ("-3", 0),
+        ("v3", 0),
+        ("3.1.2", 0),
+    ],
 )
 def test_number_is_the_only_one_within_tolerance(example, said, right):
     assert value(LabelAccuracy(mode="number", tolerance=0.2), said, example(label="3.0 cm")) == right

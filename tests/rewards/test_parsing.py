@@ -25,7 +25,10 @@ READ = {
     "qwen": ("<|box_start|>(10,20),(30,40)<|box_end|><|box_start|>(50, 60), (70, 80)<|box_end|>", (ONE, TWO)),
     "json list": ('[{"bbox_2d": [10, 20, 30, 40], "label": "cell"}]', (ONE,)),
     "json object": ('{"bbox_2d": [10, 20, 30, 40]}', (ONE,)),
-    "json, fenced": ('Here:\n```json\n[{"bbox_2d": [10, 20, 30, 40]},\n {"bbox_2d": [50, 60, 70, 80]}]\n```', (ONE, TWO)),
+    "json, fenced": (
+        'Here:\n```json\n[{"bbox_2d": [10, 20, 30, 40]},\n {"bbox_2d": [50, 60, 70, 80]}]\n```',
+        (ONE, TWO),
+    ),
 }
 
 REFUSED = {
@@ -81,7 +84,9 @@ def test_lenient_reads_every_quadruple_anywhere():
 
 
 def test_labels_and_images_come_with_the_forms_that_state_them():
-    text = '[{"bbox_2d": [10,20,30,40], "label": "a", "image": 1}, {"bbox_2d": [50,60,70,80], "label": "b", "image": 0}]'
+    text = (
+        '[{"bbox_2d": [10,20,30,40], "label": "a", "image": 1}, {"bbox_2d": [50,60,70,80], "label": "b", "image": 0}]'
+    )
     parsed = parse_boxes(text)
     assert (parsed.labels, parsed.image) == (("a", "b"), (1, 0))
     named = "<|object_ref_start|>mitosis<|object_ref_end|><|box_start|>(10,20),(30,40)<|box_end|>"
@@ -101,7 +106,11 @@ ANSWERS = {
     "after thinking": ("<think>5?</think>3 nuclei", "ok", "3 nuclei"),
     "last thinking counts": ("<think>a</think>b</think>c", "ok", "c"),
     "only pair": ("so <answer>yes</answer> done", "ok", "yes"),
-    "a pair inside the thoughts does not count": ("<think><answer>no</answer></think><answer>yes</answer>", "ok", "yes"),
+    "a pair inside the thoughts does not count": (
+        "<think><answer>no</answer></think><answer>yes</answer>",
+        "ok",
+        "yes",
+    ),
     "thinking unclosed": ("<think>3 nuclei", "truncated", None),
     "answer unclosed": ("<answer>3 nuclei", "truncated", None),
     "several pairs": ("<answer>a</answer><answer>b</answer>", "ambiguous", None),

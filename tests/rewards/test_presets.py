@@ -84,7 +84,8 @@ def test_vlm_r1_rec_and_its_defects(example):
     # Shifted by 4: inside x from 4 to min(14, 10) - 1 = 9: 6 * 10 = 60, union 140.
     assert value(published, "[4, 0, 14, 10]", task) == pytest.approx(60 / 140)
     assert value(published, "[0.0, 0.0, 10.0, 10.0]", task) == 0.0
-    unit = Example(id="u", prompt="", box_space=rel1, reference=Reference(boxes=Boxes(xyxy=np.array([[0, 0, 1, 1.0]]), space=rel1)))
+    whole = Reference(boxes=Boxes(xyxy=np.array([[0, 0, 1, 1.0]]), space=rel1))
+    unit = Example(id="u", prompt="", box_space=rel1, reference=whole)
     assert value(published, "[0, 0, 1, 1]", unit) == 0.0
     assert value(mended, "[0, 0, 1, 1]", unit) == 1.0
     assert value(mended, boxed([0, 0, 10, 10], [50, 50, 60, 60]), task) == 0.5
@@ -105,7 +106,9 @@ def test_vlm_r1_od_and_its_defects(example):
     false = ([50, 50, 60, 60], "cat")
     assert value(published, labelled(right, false), task) == 1.0
     assert value(published, labelled(false, right), task) == pytest.approx(0.5)
-    assert value(mended, labelled(right, false), task) == value(mended, labelled(false, right), task) == pytest.approx(0.5)
+    assert (
+        value(mended, labelled(right, false), task) == value(mended, labelled(false, right), task) == pytest.approx(0.5)
+    )
     assert value(presets.vlm_r1_od(as_published=True), labelled(right, false), task) == pytest.approx(0.5)
 
 
@@ -153,7 +156,9 @@ def test_medix_r1_by_hand_and_its_failing_judge(example):
     assert value(presets.medix_r1(judge=judge, embedding=cosine), text, task) == pytest.approx(0.6625)
     down = presets.medix_r1(judge=Down(), embedding=cosine).score(Completion(text=text), task)
     assert (down.status, down.value) == ("error", None)
-    assert value(presets.medix_r1(judge=Down(), embedding=cosine, as_published=True), text, task) == pytest.approx(0.145)
+    assert value(presets.medix_r1(judge=Down(), embedding=cosine, as_published=True), text, task) == pytest.approx(
+        0.145
+    )
     short = "<think>hm</think><answer>B</answer>"
     assert value(presets.medix_r1(judge=judge, embedding=cosine, as_published=True), short, task) == pytest.approx(0.1)
 
@@ -219,40 +224,40 @@ def random_box(rng, margin=0.0):
     return np.array([*corner, *(corner + size)])
 
 
-def policies(rng):
-    """Name -> (true box, predicted boxes)."""
+def scene(rng):
+    """Two tasks: a box and what each policy answers to it; a box away from the edges and eight shifted copies."""
     truth, inner = random_box(rng), random_box(rng, margin=0.5)
-    shift = rng.uniform(-0.5, 0.5, 2) * (inner[2:] - inner[:2])
-    grid = [[200 * i, 200 * j, 200 * i + 200, 200 * j + 200] for i in range(5) for j in range(5)]
-    return {
-        "exact": (truth, [truth]),
-        "shifted": (inner, [inner + [*shift, *shift]]),
-        "whole image": (truth, [[0, 0, 1000, 1000]]),
-        "centre box": (truth, [[350, 350, 650, 650]]),
-        "random box": (truth, [random_box(rng)]),
-        "exact + 10 false": (truth, [truth, *(random_box(rng) for _ in range(10))]),
-        "5 x 5 grid": (truth, grid),
-        "five times": (truth, [truth] * 5),
-    }
+    shifts = rng.uniform(-0.5, 0.5, (8, 2)) * (inner[2:] - inner[:2])
+    answers = [
+        ("exact", [truth]),
+        ("whole image", [[0, 0, 1000, 1000]]),
+        ("centre box", [[350, 350, 650, 650]]),
+        ("random box", [random_box(rng)]),
+        ("exact + 10 false", [truth, *(random_box(rng) for _ in range(10))]),
+        ("5 x 5 grid", [[200 * i, 200 * j, 200 * i + 200, 200 * j + 200] for i in range(5) for j in range(5)]),
+        ("five times", [truth] * 5),
+    ]
+    return [(truth, answers), (inner, [("shifted", [inner + np.tile(shift, 2)]) for shift in shifts])]
 
 
 def test_the_table_of_gamed_rewards_is_reproduced():
     rng = np.random.default_rng(0)
     columns = [MedMOBox(miss_penalty=penalty, false_penalty=penalty) for penalty in (0.0, 0.1, 0.5)]
     columns += [VisionReasoner(points=False), presets.visual_rft(as_published=True).children[0], SoftF1()]
-    scales = np.array([1, 1, 1, 2, 1, 1])
-    scenes = [policies(rng) for _ in range(1000)]
+    found = {name: [] for name in TABLE}
+    for truth, answers in (task for _ in range(200) for task in scene(rng)):
+        task = Example(id="", prompt="", reference=Reference(boxes=Boxes(xyxy=truth[None], space=rel1000)))
+        group = [Completion(text=boxed(*boxes)) for _, boxes in answers]
+        scores = [[score.value for score in column.score_group(group, task)] for column in columns]
+        for (name, _), *values in zip(answers, *scores, strict=True):
+            found[name].append(values)
     for name, expected in TABLE.items():
-        values = []
-        for scene in scenes:
-            truth, predicted = scene[name]
-            task = Example(id="", prompt="", reference=Reference(boxes=Boxes(xyxy=truth[None], space=rel1000)))
-            completion = Completion(text=boxed(*predicted))
-            values.append([column.score(completion, task).value for column in columns])
-        # One cell is given .05: for a uniform shift P(IoU > .5) is (1/3 - 2/3 ln 3/2) / .25 = .252, and half of it, .126,
-        # is above the figure before any of the second indicator; 200 scenes scatter by .027.
-        allowed = np.array([0.03, 0.03, 0.03, 0.05 if name == "shifted" else 0.03, 0.03, 0.03])
-        assert (np.abs(np.mean(values, axis=0) / scales - expected) < allowed).all(), (name, np.mean(values, axis=0))
+        means = np.mean(found[name], axis=0) / [1, 1, 1, 2, 1, 1]
+        # Two cells are given .05: for a uniform shift P(IoU > .5) is (1/3 - 2/3 ln 3/2) / .25 = .252, half of which, .126,
+        # is above the figure before any of the second indicator; 200 scenes scatter by .015 and .02.
+        shifted = name == "shifted"
+        allowed = [0.03, 0.03, 0.03, 0.05 if shifted else 0.03, 0.05 if shifted else 0.03, 0.03]
+        assert (np.abs(means - expected) < allowed).all(), (name, means)
 
 
 def test_the_default_medmo_does_not_pay_for_enumeration(example):

@@ -90,7 +90,9 @@ def test_an_exception_shows_the_completion():
         return 1 / len(completion.text)
 
     group = Group(example=EXAMPLE, completions=(Completion(text="fine"), Completion(text="")))
-    with pytest.raises(RewardError, match=r"reward 'broken' failed on example 'e': ZeroDivisionError.*\n  completion ''"):
+    with pytest.raises(
+        RewardError, match=r"reward 'broken' failed on example 'e': ZeroDivisionError.*\n  completion ''"
+    ):
         score_group(broken, group)
 
 
@@ -137,7 +139,14 @@ def test_the_fingerprint_changes_with_parameters_names_and_source():
         return 0.75
 
     another.__name__ = "other"
-    rewards = [SoftF1(), SoftF1(match_labels=True), SoftF1().named("box"), 0.5 * SoftF1(), reward(other), reward(another)]
+    rewards = [
+        SoftF1(),
+        SoftF1(match_labels=True),
+        SoftF1().named("box"),
+        0.5 * SoftF1(),
+        reward(other),
+        reward(another),
+    ]
     assert len({each.fingerprint for each in rewards}) == len(rewards)
     assert SoftF1().fingerprint == SoftF1().fingerprint
     assert len(SoftF1().fingerprint) == 16

@@ -11,8 +11,8 @@ from groundrl.rewards import (
     Completion,
     Example,
     Format,
-    Group,
     GroundRLWarning,
+    Group,
     MedLoc,
     Reward,
     RewardError,
@@ -22,7 +22,7 @@ from groundrl.rewards import (
     reward,
 )
 
-HAZARDS = '''
+HAZARDS = """
 import os, time
 from groundrl.rewards import Length, reward
 
@@ -36,7 +36,7 @@ def hazard(completion, example):
     if completion.text == "raise":
         raise KeyError("no such column")
     return float(completion.text)
-'''
+"""
 
 
 def group(*texts, index=0):
@@ -46,9 +46,11 @@ def group(*texts, index=0):
 
 @reward
 def number(completion, example):
-    return {"abstain": None, "nan": float("nan"), "inf": float("inf")}.get(completion.text) if not (
-        completion.text.replace(".", "").isdigit()
-    ) else float(completion.text)
+    return (
+        {"abstain": None, "nan": float("nan"), "inf": float("inf")}.get(completion.text)
+        if not (completion.text.replace(".", "").isdigit())
+        else float(completion.text)
+    )
 
 
 @pytest.fixture(scope="module")

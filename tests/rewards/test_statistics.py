@@ -27,7 +27,9 @@ def group(*rows):
         a, b = row
         parts = {n: Score(value=v, status="abstain" if v is None else "ok") for n, v in zip("ab", (a, b), strict=True)}
         scores.append(Score(value=2 * (a or 0.0) + (b or 0.0), parts=parts))
-    return Group(example=Example(id="e", prompt="p"), completions=(Completion(text=""),) * len(rows), scores=tuple(scores))
+    return Group(
+        example=Example(id="e", prompt="p"), completions=(Completion(text=""),) * len(rows), scores=tuple(scores)
+    )
 
 
 def test_shares_by_hand():
