@@ -1,0 +1,16 @@
+"""The room imports numpy and itself, nothing heavy; its names are all there."""
+
+import subprocess
+import sys
+
+import groundrl.rewards
+
+
+def test_importing_rewards_loads_nothing_heavy():
+    code = "import sys, groundrl.rewards; print([m for m in ('torch', 'scipy', 'PIL', 'trl', 'transformers') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_public_name_exists():
+    assert all(hasattr(groundrl.rewards, name) for name in groundrl.rewards.__all__)
