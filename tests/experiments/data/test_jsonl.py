@@ -209,6 +209,7 @@ def test_pixels_of_images_of_two_sizes_are_no_single_space(jsonl, picture):
         read()
     assert read(space="rel1000").reference.boxes.image == (0, 1)
     assert read(image=[0, 0]).reference.boxes.space == pixel(40.0, 20.0)
+    assert read(width=200, height=200).reference.boxes.space == pixel(200.0, 200.0)  # a stated size is believed
 
 
 @pytest.mark.parametrize(
