@@ -74,7 +74,11 @@ class Composed(Reward):
 
 def scored(reward: Reward, completions: Sequence[Completion], example: Example) -> Sequence[Score]:
     """A reward's scores of a group, checked: one for each completion. ValueError for any other number of them."""
-    scores = reward.score_group(completions, example)
+    try:
+        scores = reward.score_group(completions, example)
+    except Exception as problem:  # whatever it is goes on its way, with the name of the part in which it arose
+        problem.add_note(f"in reward {reward.name!r}")
+        raise
     if len(scores) != len(completions):
         raise ValueError(f"reward {reward.name!r} gave {len(scores)} scores for {len(completions)} completions")
     return scores

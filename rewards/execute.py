@@ -54,4 +54,5 @@ def describe(reward: Reward, problem: object, batch: Sequence[Completion], examp
     kind = f"{type(problem).__name__}: " if isinstance(problem, Exception) else ""
     text = batch[0].text if len(batch[0].text) <= 500 else batch[0].text[:500] + " ..."
     which = f"completion {text!r}" if len(batch) == 1 else f"{len(batch)} completions, the first {text!r}"
-    return f"reward {reward.name!r} failed on example {example.id!r}: {kind}{problem}\n  {which}"
+    part = next(iter(getattr(problem, "__notes__", ())), f"in reward {reward.name!r}").removeprefix("in ")
+    return f"{part} failed on example {example.id!r}: {kind}{problem}\n  {which}"

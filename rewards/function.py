@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TypeAlias, cast, overload
 
 import numpy as np
@@ -89,18 +90,23 @@ def checked(reward: Reward, value: object) -> Score:
 
 
 def _by_name(module: str, qualified: str, file: str, name: str) -> FunctionReward:
-    """The reward of that name in that module; from its file where the module cannot be imported by name."""
+    """The reward of that name in that module."""
+    function = getattr(load_module(module, file), qualified)
+    return cast(FunctionReward, function if function.name == name else function.named(name))
+
+
+def load_module(name: str, file: str) -> ModuleType:
+    """A module by its name; from its file where it cannot be imported, as one that was loaded from a path cannot."""
     try:
-        found = sys.modules.get(module) or importlib.import_module(module)
+        return sys.modules.get(name) or importlib.import_module(name)
     except ModuleNotFoundError:
-        spec = importlib.util.spec_from_file_location(module, file)
+        spec = importlib.util.spec_from_file_location(name, file)
         if spec is None or spec.loader is None:
             raise
         found = importlib.util.module_from_spec(spec)
+        sys.modules[name] = found
         spec.loader.exec_module(found)
-        sys.modules[module] = found
-    function = getattr(found, qualified)
-    return cast(FunctionReward, function if function.name == name else function.named(name))
+        return found
 
 
 def _gather(awaitables: Sequence[Awaitable[float | None]]) -> list[float | None]:

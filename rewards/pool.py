@@ -5,6 +5,7 @@ A process, because nothing else can stop a verifier that hangs: alarm signals wo
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import pickle
 import sys
@@ -15,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from groundrl.rewards.execute import OnError, describe, score_completions
-from groundrl.rewards.function import FunctionReward
+from groundrl.rewards.function import FunctionReward, load_module
 from groundrl.rewards.glossary import Completion, Example, Group, Score
 from groundrl.rewards.reward import Reward, RewardError, parts_of
 
@@ -25,12 +26,15 @@ _START_SECONDS = 120.0
 def portable(reward: Reward) -> bytes | None:
     """The reward as another process can load it, or None where it cannot (a notebook, a function in a function)."""
     main_has_file = hasattr(sys.modules["__main__"], "__file__")
+    files: dict[str, str] = {}
     for part in parts_of(reward):
         owner = part.function if isinstance(part, FunctionReward) else type(part)
         if "<locals>" in owner.__qualname__ or (owner.__module__ == "__main__" and not main_has_file):
             return None
+        if not owner.__module__.startswith("groundrl."):
+            files[owner.__module__] = inspect.getsourcefile(owner) or ""
     try:
-        return pickle.dumps(reward)
+        return pickle.dumps((files, pickle.dumps(reward)))
     except (pickle.PicklingError, TypeError, AttributeError):  # what pickle raises for objects that it cannot take
         return None
 
@@ -116,7 +120,10 @@ class _Worker:
 def _serve(connection: Connection, payload: bytes) -> None:
     """The life of a worker."""
     try:
-        reward: Reward = pickle.loads(payload)
+        files, pickled = pickle.loads(payload)
+        for name, file in files.items():
+            load_module(name, file)
+        reward: Reward = pickle.loads(pickled)
     except Exception as problem:  # importing a user's module may raise anything; the parent reports it
         connection.send(f"{type(problem).__name__}: {problem}")
         return

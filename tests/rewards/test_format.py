@@ -17,7 +17,8 @@ def value(reward, text, example):
 @pytest.mark.parametrize(
     ("text", "right"),
     [
-        ("1 cell <box>[[0,0,1,1]]</box>", 1), ("0 cells <box>[]</box>", 1), ("1 cell", 0), ("<box>[[0,0,1,1]]</box>", 0),
+        ("1 cell <box>[[0,0,1,1]]</box>", 1), ("0 cells <box>[]</box>", 1), ("1 cell", 0),
+        ("<box>[[0,0,1,1]]</box>", 0),
         ("1 cell <box>[[0,0,1]]</box>", 0), ("", 0), ("<answer>1 cell <box>[[0,0,1,1]]</box>", 0),
     ],
 )  # fmt: skip
@@ -45,7 +46,8 @@ def test_tags_stand_once_in_order_with_nothing_around(example, text, right):
 
 
 PATTERNS = [
-    "abc", "a|bc|", "(ab)*c+", "a?b{2,3}", "[a-c]+", "[^a]*", "a.c", r"\d+\.\d{1,2}", r"(?:a|b)*a(?:a|b){3}", "x{0,2}y{3}",
+    "abc", "a|bc|", "(ab)*c+", "a?b{2,3}", "[a-c]+", "[^a]*", "a.c", r"\d+\.\d{1,2}", r"(?:a|b)*a(?:a|b){3}",
+    "x{0,2}y{3}",
     r"[]a]+", r"[\]a-]+", "(a*)*b", "(|a)+", r"\s*\S+", "a{2,}", "(a{2}){2}",
 ]  # fmt: skip
 

@@ -34,7 +34,10 @@ def test_chat_completions_groups_and_schedules():
     chat = [[{"role": "assistant", "content": text}] for text in ("yes", "no")]
     (label,), _ = to_trl(LabelAccuracy())
     prompt = [{"role": "user", "content": "?"}]
-    assert label(prompts=[prompt, prompt], completions=chat, completion_ids=[[1], [1]], label=["yes", "yes"]) == [1.0, 0.0]
+    assert label(prompts=[prompt, prompt], completions=chat, completion_ids=[[1], [1]], label=["yes", "yes"]) == [
+        1.0,
+        0.0,
+    ]
     (length,), _ = to_trl(Length())
     ids = [[1], [1, 1, 1], [1] * 9, [1] * 5]
     assert length(prompts=["a", "a", "b", "b"], completions=["x"] * 4, completion_ids=ids) == [0.5, -0.5, -0.5, 0.5]

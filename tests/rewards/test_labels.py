@@ -49,7 +49,7 @@ def test_choice(example, truth, said, right):
 
 
 def test_a_reference_that_is_none_of_its_choices_is_the_users_error(example):
-    with pytest.raises(ValueError, match="'e1': .* is none of the choices"):
+    with pytest.raises(ValueError, match=r"'e1': .* is none of the choices"):
         value(LabelAccuracy(mode="choice"), "A", example(label="X-ray", choices=("CT", "MRI")))
 
 

@@ -156,7 +156,8 @@ def test_label(text, label):
     assert parse_label(text) == label
 
 
-HOSTILE = ["[", "[[", "[ ", "[1,", "[1,2,3,4],", "<box>", "<box>[", "</box>", '{"bbox_2d":', '"bbox_2d"', "<answer>", "1",
+HOSTILE = ["[", "[[", "[ ", "[1,", "[1,2,3,4],", "<box>", "<box>[", "</box>", '{"bbox_2d":', '"bbox_2d"', "<answer>",
+           "1",
            "<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|>", "-", "[1 ", "[ a", "1e", " "]  # fmt: skip
 
 

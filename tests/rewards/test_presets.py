@@ -77,7 +77,7 @@ def test_medmo_is_its_four_signals(example):
 
 def test_vlm_r1_rec_and_its_defects(example):
     task = example([[0, 0, 10, 10]])
-    # Published: inside (9 - 0 + 1)^2 = 100 of union 100 for identical boxes at pixels; the list's further boxes are free.
+    # Published: inside (9 - 0 + 1)^2 = 100 of union 100 for identical boxes; further boxes are free.
     published, mended = presets.vlm_r1_rec(as_published=True), presets.vlm_r1_rec()
     text = "<answer>[0, 0, 10, 10] [0, 0, 99, 99]</answer>"
     assert value(published, text, task) == 1.0
@@ -203,8 +203,8 @@ def test_medloc_scores_by_its_present_threshold(example):
     assert value(loc, boxed([0, 0, 10, 4]), task) == 0.0
 
 
-# REWARDS under attack: mean over random scenes with one true box whose sides are 5 to 30 % of the canvas. Columns: MedMO
-# with both penalties 0, .1, .5; VisionReasoner's box part / 2; Visual-RFT; soft F1.
+# Rewards under attack: mean over random scenes with one true box whose sides are 5 to 30 % of the canvas. Columns:
+# MedMO with both penalties 0, .1, .5; VisionReasoner's box part / 2; Visual-RFT; soft F1.
 TABLE = {
     "exact": (1.000, 1.000, 1.000, 1.000, 1.000, 1.000),
     "shifted": (0.861, 0.861, 0.861, 0.120, 0.133, 0.405),
@@ -253,7 +253,7 @@ def test_the_table_of_gamed_rewards_is_reproduced():
             found[name].append(values)
     for name, expected in TABLE.items():
         means = np.mean(found[name], axis=0) / [1, 1, 1, 2, 1, 1]
-        # Two cells are given .05: for a uniform shift P(IoU > .5) is (1/3 - 2/3 ln 3/2) / .25 = .252, half of which, .126,
+        # Two cells are given .05: for a uniform shift P(IoU > .5) is (1/3 - 2/3 ln 3/2) / .25 = .252; half of it, .126,
         # is above the figure before any of the second indicator; 200 scenes scatter by .015 and .02.
         shifted = name == "shifted"
         allowed = [0.03, 0.03, 0.03, 0.05 if shifted else 0.03, 0.05 if shifted else 0.03, 0.03]
@@ -269,7 +269,7 @@ def test_the_default_medmo_does_not_pay_for_enumeration(example):
 
 def test_cosine_length_by_hand(example):
     task = example(label="yes")
-    # Correct at half of max_tokens: .5 + .25 * (1 + cos(pi/2)) = .75; wrong: -.5 - .25 = -.75; correct and at the end: .5.
+    # Correct at half of max_tokens: .5 + .25 * (1 + cos(pi/2)) = .75; wrong: -.5 - .25 = -.75; correct at the end: .5.
     half, full = {"token_ids": (1,) * 512}, {"token_ids": (1,) * 1024}
     assert value(presets.cosine_length(), "yes", task, **half) == pytest.approx(0.75)
     assert value(presets.cosine_length(), "no", task, **half) == pytest.approx(-0.75)

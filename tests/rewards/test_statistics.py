@@ -34,7 +34,8 @@ def group(*rows):
 
 def test_shares_by_hand():
     # Totals 2a + b: 0, 3, 2, 1; mean 1.5, deviations -1.5 1.5 .5 -.5, sum of squares 5.
-    # 2a: 0 2 2 0, deviations -1 1 1 -1: products 1.5 + 1.5 + .5 + .5 = 4. b: 0 1 0 1: -.5 .5 -.5 .5: .75+.75-.25-.25 = 1.
+    # 2a: 0 2 2 0, deviations -1 1 1 -1: products 1.5 + 1.5 + .5 + .5 = 4.
+    # b: 0 1 0 1, deviations -.5 .5 -.5 .5: products .75 + .75 - .25 - .25 = 1.
     found = part_statistics([group((0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0))], REWARD)
     assert found["a"] == pytest.approx({"mean": 0.5, "std": math.sqrt(1 / 3), "advantage_share": 0.8})
     assert found["b"]["advantage_share"] == pytest.approx(0.2)
