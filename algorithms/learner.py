@@ -64,7 +64,11 @@ class Learner:
             "keep_old": settings.epochs > 1,
             "micro_batch_size": settings.micro_batch_size,
         }
-        self._reset()
+        self.total_tokens = 1.0
+        self._sums: dict[str, Any] = {}
+        self._norms: list[float] = []
+        self._gap = torch.zeros(())
+        self._updates = 0
 
     def step_totals(self, window: Window) -> dict[str, Any]:
         """What `epochs` needs: the passes, the micro-batch, and the step's tokens and completions over all ranks."""
@@ -131,7 +135,7 @@ class Learner:
             "ref_kl": means.get("ref_kl", 0.0),
             "grad_norm": sum(self._norms) / len(self._norms),
             "lr": float(self.schedule.get_last_lr()[0]),
-            "sampler_gap": float(gap),
+            "sampler_gap": float(torch.as_tensor(gap)),
         }
         self.step += 1
         self._reset()
@@ -147,8 +151,7 @@ class Learner:
         }
 
     def _reset(self) -> None:
-        self._sums: dict[str, Any] = {}
-        self._norms: list[float] = []
+        self._sums, self._norms = {}, []
         self._gap = torch.zeros(())
         self._updates = 0
 

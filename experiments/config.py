@@ -244,7 +244,7 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
 
 def _explain(fault: Any, data: Mapping[str, Any]) -> str:
     """One sentence of one pydantic fault, with the nearest valid key for an unknown one."""
-    where = []
+    where: list[str] = []
     for step in fault["loc"]:
         if isinstance(step, int):
             where.append(str(data["stages"][step].get("name", step)) if where == ["stages"] else str(step))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.fabric.loggers import TensorBoardLogger
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 
 from groundrl.algorithms.loop import RLStep
 from groundrl.experiments.config import ConfigError, RunConfig

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 import torch
@@ -216,7 +216,7 @@ def make_fabric(config: RunConfig) -> Fabric:
     if config.hardware.threads is not None:
         torch.set_num_threads(config.hardware.threads)
     quiet_libraries()
-    precision = "bf16-mixed" if config.model.dtype == "bfloat16" else "32-true"
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if config.model.dtype == "bfloat16" else "32-true"
     fabric = Fabric(**lightning_hardware(config), precision=precision)
     fabric.launch()
     return fabric

@@ -47,9 +47,7 @@ class CompletionLogprobs(nn.Module):
 def completion_logits(policy: Policy, batch: PaddedBatch) -> Float[Tensor, "N T V"]:
     """The model's own logits (soft-cap, scale and bias included) that predict each completion token."""
     width = batch.completion_ids.shape[1]
-    inputs = batch.model_inputs(policy)
-    if "logits_to_keep" in policy.forward_arguments:
-        inputs["logits_to_keep"] = width + 1
+    keep = {"logits_to_keep": width + 1} if "logits_to_keep" in policy.forward_arguments else {}
     with policy.autocast():
-        logits: Tensor = policy.model(**inputs, use_cache=False).logits
+        logits: Tensor = policy.model(**batch.model_inputs(policy), **keep, use_cache=False).logits
     return logits[:, -width - 1 : -1]

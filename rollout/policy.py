@@ -87,7 +87,10 @@ class Policy:
                 torch.manual_seed(seed)
                 model = auto.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
         else:
-            model = auto.from_pretrained(path, dtype=torch.float32, attn_implementation=_attention(auto, config))
+            try:
+                model = auto.from_pretrained(path, dtype=torch.float32, attn_implementation=_attention(auto, config))
+            except OSError as error:
+                raise ValueError(f"{path} has no weights that can be loaded: {error}") from error
         return cls(
             model,
             tokenizer,
@@ -156,6 +159,10 @@ class Policy:
         return Prompt(
             ids=ids, position_ids=positions, image_tokens=image_tokens, pixel_values=pixel_values, image_grid_thw=grid
         )
+
+    def image_features(self, *, pixel_values: Tensor, image_grid_thw: Int[Tensor, "images 3"]) -> Any:
+        """What the vision tower makes of each image, deepstack features included."""
+        return self.model.model.get_image_features(pixel_values, image_grid_thw, return_dict=True)
 
     def encode_answer(self, text: str) -> list[int]:
         """The token ids of an answer with its end token: what SFT imitates."""

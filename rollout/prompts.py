@@ -33,7 +33,7 @@ class Prompt:
 
 
 def open_image(image: ImageRef, example_id: str) -> Image.Image:
-    """The image in RGB, upright, or a DataError that names the example and the path."""
+    """The image in RGB as stored (boxes are in those pixels), or a DataError that names the example and the path."""
     where = image.source if isinstance(image.source, Path) else f"{len(image.source)} bytes"
     try:
         opened = Image.open(image.source if isinstance(image.source, Path) else io.BytesIO(image.source))

@@ -20,9 +20,15 @@ from groundrl.rollout.prompts import open_image
 SCHEMA_VERSION = 1
 
 
-def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write rows as parquet under a temporary name, then rename; the schema version is in the file's metadata."""
-    table = pa.Table.from_pylist([dict(row) for row in rows])
+def write_table(rows: Sequence[Mapping[str, Any]], path: Path, *, schema: pa.Schema | None = None) -> None:
+    """Write rows as parquet under a temporary name, then rename; the schema version is in the file's metadata.
+
+    Files of one kind must read as one table: without a schema, a column that has no value here is one of numbers.
+    """
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    table = table.cast(
+        pa.schema([field.with_type(pa.float64()) if pa.types.is_null(field.type) else field for field in table.schema])
+    )
     table = table.replace_schema_metadata({"groundrl_schema": str(SCHEMA_VERSION)})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -123,6 +129,26 @@ def _detail(score: Score) -> str:
     return json.dumps(score.detail, default=str, ensure_ascii=False)
 
 
+# Declared, since a part may hold no example that has a label, boxes or an image.
+EXAMPLE_SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "prompt": pa.string(),
+        "messages": pa.string(),
+        "images": pa.list_(pa.struct({"sha256": pa.string(), "width": pa.int64(), "height": pa.int64()})),
+        "answer": pa.string(),
+        "label": pa.string(),
+        "labels": pa.list_(pa.string()),
+        "boxes": pa.string(),
+        "report": pa.string(),
+        "choices": pa.list_(pa.string()),
+        "columns": pa.string(),
+        "box_space": pa.string(),
+        "block": pa.string(),
+    }
+)
+
+
 class ExampleStore:
     """`examples.parquet` (a folder of parts that reads as one table) and `images/`: each example is stored once."""
 
@@ -138,7 +164,7 @@ class ExampleStore:
         new = {example.id: example for example in examples if example.id not in self._known}
         if new:
             rows = [self._row(example) for example in new.values()]
-            write_table(rows, self.table / f"part-{len(self._known):08d}.parquet")
+            write_table(rows, self.table / f"part-{len(self._known):08d}.parquet", schema=EXAMPLE_SCHEMA)
             self._known.update(new)
 
     def _row(self, example: Example) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def run_seed(seed: int, folder: Path) -> dict[str, Any]:
     steps = {}
     for name, source in CONTROLS.items():
         steps[name] = round(rl_seconds / sft_step)
-        config = {
+        config: dict[str, Any] = {
             "name": f"{name}-{seed}",
             "seed": seed + 100,  # fresh samples: the SFT stage has seen those of `seed`
             "model": {"path": str(run.checkpoint("sft").resolve())},
