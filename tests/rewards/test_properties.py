@@ -166,7 +166,7 @@ one_box = inside.filter(bool).map(lambda boxes: boxes[0])
 @given(start=one_box, truth=one_box, steps=st.integers(2, 20))
 @tried(start=(0, 0, 900, 900), truth=(950, 950, 960, 960), steps=10)
 def test_one_box_on_its_way_to_the_truth_never_earns_less(start, truth, steps):
-    for reward in (SoftF1(), FBetaIoU(beta=2.0), MatchedIoU(power=2.0), ThresholdIoU(), MeanAP()):
+    for reward in BOXES:
         previous = -math.inf
         for k in range(steps + 1):
             box = [(1 - k / steps) * a + k / steps * b for a, b in zip(start, truth, strict=True)]
