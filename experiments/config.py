@@ -151,6 +151,8 @@ class RunConfig(Strict):
     @model_validator(mode="after")
     def _whole(self) -> RunConfig:
         names = [stage.name for stage in self.stages]
+        if "test" in names:
+            raise ValueError("a stage cannot be called 'test': that is the evaluation's data")
         if len(set(names)) < len(names):
             raise ValueError(f"stages need different names, got {', '.join(names)}")
         for stage in self.stages:

@@ -24,7 +24,7 @@ from groundrl.experiments.evaluation import evaluate, report
 from groundrl.experiments.figures import draw_run
 from groundrl.experiments.folder import Recorder, RunFolder
 from groundrl.experiments.progress import Progress
-from groundrl.rewards import Reward
+from groundrl.rewards import ExampleSource, Reward
 from groundrl.rollout.engine import Sampling
 from groundrl.rollout.loader import Loader
 from groundrl.rollout.policy import Policy
@@ -47,6 +47,7 @@ class Pipeline:
         self.folder = folder
         self.reward = reward
         self.progress = Progress(show=progress)
+        self.sources = self._sources()  # all of them now: a wrong name must not stop a run after hours
         self.fabric = make_fabric(config)
         self.skipped: dict[str, dict[int, str]] = {}
 
@@ -76,11 +77,7 @@ class Pipeline:
             self._finish()
 
     def _train(self, stage: SFTStage | RLStage, policy: Policy, recorder: Recorder | None) -> None:
-        source = load_source(
-            stage.data.train if stage.data is not None else self.config.data.train or "",
-            seed=self.config.seed,
-            base=self.base,
-        )
+        source = self.sources[stage.name]
         checkpoint = self.folder.checkpoint(stage.name)
         if isinstance(stage, SFTStage):
             loader = Loader(policy, source, answers=True, on_error=self.config.data.on_error)
@@ -107,9 +104,9 @@ class Pipeline:
 
     def _evaluate(self, stage: str, policy: Policy, recorder: Recorder | None) -> None:
         rows_file = self.folder.evaluation_rows(stage)
-        if self.config.data.test is None or rows_file.is_file():
+        if "test" not in self.sources or rows_file.is_file():
             return
-        source = load_source(self.config.data.test, seed=self.config.seed, base=self.base)
+        source = self.sources["test"]
         evaluation = self.config.evaluation
         self.progress.say(f"evaluating {stage} on {len(source)} test examples")
         loader = Loader(policy, source, reserve=evaluation.max_new_tokens, on_error=self.config.data.on_error)
@@ -132,6 +129,18 @@ class Pipeline:
             content = report(stages, self.config.evaluation.metrics)
             write_text(json.dumps(content, indent=2) + "\n", self.folder.evaluation)
         draw_run(self.folder.path)
+
+    def _sources(self) -> dict[str, ExampleSource]:
+        """The data of every stage by its name, and that of the evaluation under `test`."""
+        data = self.config.data
+        specs = {stage.name: stage.data.train if stage.data is not None else data.train for stage in self.config.stages}
+        sources = {}
+        for name, spec in {**specs, "test": data.test}.items():
+            if spec is not None:
+                sources[name] = load_source(spec, seed=self.config.seed, base=self.base)
+                if len(sources[name]) == 0:
+                    raise ConfigError(f"the data of {name!r} has no examples: {spec}")
+        return sources
 
     def _policy(self, checkpoint: Path | None) -> Policy:
         model = self.config.model

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -136,6 +136,7 @@ class DataError(ValueError):
     """A fault in one example of the data: which one, what is wrong, what to do. `on_error: skip` leaves it out."""
 
 
+@runtime_checkable
 class ExampleSource(Protocol):
     """Examples by index: a list, or something that makes or reads each one when asked."""
 

@@ -80,7 +80,6 @@ class Scorer:
         if self._on_error == "mask" and errors > self._max_error_share * completions:
             share = f"{errors} of {completions} completions had an error, more than {self._max_error_share:.0%}"
             raise RewardError(f"{share} (max_error_share); {_first(groups)}")
-        self.reward.observe([score for group in groups for score in group.scores or ()])
         return groups
 
     async def results_async(self) -> list[Group]:
