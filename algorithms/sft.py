@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from groundrl.algorithms.settings import SFTSettings
-from groundrl.rewards import DataError, Example
 from groundrl.rollout.batches import PaddedBatch, pad_batch
 from groundrl.rollout.loader import Loader, ShuffledOrder
 from groundrl.rollout.logprobs import completion_logits
@@ -81,7 +80,7 @@ class SFTModule(lightning.LightningModule):
     def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """The mean loss over the answer tokens of the step, across ranks."""
         total, count = answer_loss(completion_logits(self.policy, batch), batch)
-        everywhere = self.all_gather(torch.stack([total.detach(), count])).reshape(-1, 2).sum(dim=0)
+        everywhere = torch.as_tensor(self.all_gather(torch.stack([total.detach(), count]))).reshape(-1, 2).sum(dim=0)
         self._row["loss"] = float(everywhere[0] / everywhere[1])
         self.log("loss", self._row["loss"], prog_bar=True, logger=False)
         return total * self.trainer.world_size / everywhere[1]  # ranks are averaged: undo that
@@ -118,15 +117,6 @@ class SFTModule(lightning.LightningModule):
         torch.set_rng_state(checkpoint["groundrl"]["generator"])
 
 
-def answer_ids(policy: Policy, example: Example) -> list[int]:
-    """What is imitated, end token included; a DataError where there is none or it does not fit behind the prompt."""
-    if example.answer is None:
-        raise DataError(f"example {example.id!r} has no `answer`, which SFT imitates")
-    ids = policy.encode_answer(example.answer)
-    policy.encode(example, reserve=len(ids))
-    return ids
-
-
 def train_sft(
     policy: Policy,
     loader: Loader,
@@ -137,6 +127,7 @@ def train_sft(
     hardware: Mapping[str, Any] | None = None,
 ) -> None:
     """Fine-tune `policy` in place. Checkpoints inside the stage go to `folder`; the newest is continued from."""
+    assert loader.answers, "make the loader with answers=True, so that it refuses an example without one"
     hardware = dict(hardware or {"accelerator": "auto", "devices": 1})
     # A callback, not the module's own hook: that one runs after the checkpoint, and a kill in between would lose a row.
     recording = LambdaCallback(on_train_batch_end=lambda trainer, module, *rest: module.record_step())
@@ -158,10 +149,10 @@ def train_sft(
 
     def collate(batch: list[int]) -> PaddedBatch:
         loaded = [loader[index] for index in batch]
-        answers = [answer_ids(policy, example) for example, _ in loaded]
+        answers = [policy.encode_answer(example.answer or "") for example, _ in loaded]
         return pad_batch(policy, [prompt for _, prompt in loaded], answers)
 
-    batches = DataLoader(
+    batches: DataLoader[int] = DataLoader(
         range(len(loader.source)),  # type: ignore[arg-type]
         batch_sampler=sampler,
         collate_fn=collate,
