@@ -9,7 +9,6 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import runtime_checkable
 
 import numpy as np
 import pytest
@@ -17,12 +16,10 @@ import torch
 from PIL import Image
 
 from groundrl.experiments.tiny import build_tiny_qwen3_vl, build_tokenizer
-from groundrl.rewards import Completion, Example, ExampleSource, GroundRLWarning, ImageRef, Reward, reward
+from groundrl.rewards import Completion, Example, GroundRLWarning, ImageRef, Reward, reward
 from groundrl.rollout.policy import Policy
 
 torch.set_num_threads(1)  # tiny matrices: a second thread costs more in waiting than it computes
-
-runtime_checkable(ExampleSource)  # or beartype cannot check an argument that is declared as this protocol
 
 TEXT_MODEL = {
     "vocab_size": 500,  # the tokenizer has 486 tokens: the last 14 ids must never be sampled

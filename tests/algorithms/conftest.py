@@ -53,6 +53,7 @@ def learn_batch() -> Callable[..., LearnBatch]:
             image_tokens=nothing.bool(),
             pixel_values=None,
             image_grid_thw=None,
+            image_index=[],
             completion_ids=nothing,
             completion_mask=mask,
         )

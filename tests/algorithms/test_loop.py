@@ -72,7 +72,9 @@ def test_micro_batches_change_nothing_but_rounding(tiny_text, text_examples, rl_
         policy = Policy.load(tiny_text)
         gradients = {}
         for name, parameter in policy.model.named_parameters():
-            parameter.register_post_accumulate_grad_hook(lambda p, name=name: gradients.update({name: p.grad.clone()}))
+            parameter.register_post_accumulate_grad_hook(
+                lambda p, name=name, kept=gradients: kept.update({name: p.grad.clone()})
+            )
         (step,) = rl_run(policy, text_examples, steps=1, micro_batch_size=size)
         runs.append((gradients, untimed(step)))
     for gradients, metrics in runs[:-1]:

@@ -21,7 +21,14 @@ CPU = {"accelerator": "cpu", "devices": 1}
 def train(policy, examples, folder, *, record=None, **settings):
     rows: list[dict[str, float]] = []
     chosen = SFTSettings(**{"steps": 3, "batch_size": 2, "lr": 1e-3} | settings)
-    train_sft(policy, Loader(policy, examples), chosen, record=record or rows.append, folder=folder, hardware=CPU)
+    train_sft(
+        policy,
+        Loader(policy, examples, answers=True),
+        chosen,
+        record=record or rows.append,
+        folder=folder,
+        hardware=CPU,
+    )
     return rows
 
 
@@ -156,5 +163,5 @@ def test_an_example_without_an_answer_is_named(text_policy, tmp_path):
 
 
 def test_an_answer_beyond_the_context_is_named(text_policy, tmp_path):
-    with pytest.raises(DataError, match="example 'x': .* exceed the model's context of 128"):
+    with pytest.raises(DataError, match=r"example 'x': .* exceed the model's context of 128"):
         train(text_policy, [Example(id="x", prompt="yes?", answer="1" * 200)], tmp_path, steps=1, batch_size=1)
