@@ -38,6 +38,7 @@ class Learner:
         self.settings = settings
         self.fabric = fabric
         policy.model.eval()  # no dropout in RL: sampler and trainer must agree
+        policy.model.zero_grad(set_to_none=True)  # the last SFT step leaves its gradients behind
         module = CompletionLogprobs(policy, temperature=settings.sampling.temperature)
         optimizer = torch.optim.AdamW(
             [p for p in policy.model.parameters() if p.requires_grad],

@@ -66,7 +66,7 @@ def test_the_interval_is_over_blocks():
     assert found["mean"] == pytest.approx(means.mean())
     assert found["ci95"] == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.005)
     # ten copies of each example say nothing more: over examples the interval would be three times narrower
-    assert found["ci95"][1] - found["ci95"][0] > 0.08
+    assert found["ci95"][1] - found["ci95"][0] > 0.06
 
 
 def test_one_block_has_no_interval():
