@@ -42,7 +42,8 @@ def draw_run(folder: Path) -> None:
     draw_pairs(figure, pairs)
     _save(figure, folder / "boxes.png")
     figure = plt.figure(figsize=(11, 9), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(6, 4.2))
+    parts: np.ndarray = np.asarray(figure.subfigures(2, 1, height_ratios=(6, 4.2)))
+    top, bottom = parts
     draw_curves(top, rows, _evaluation(folder))
     draw_pairs(bottom, pairs)
     _save(figure, folder / "summary.png")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ class Run:
         return group_figure(example, rows) if example.images else group_text(example, rows)
 
     def rescore(self, reward: Reward | str) -> list[dict[str, Any]]:
-        """Every recorded completion under another reward, without a model: `step, group, example_id, old, new, parts`."""
+        """Every recorded completion under another reward, without a model: its old and new total, and the parts."""
         from groundrl.experiments.stored import group_rows, read_examples
 
         other = parse_reward(reward) if isinstance(reward, str) else reward
@@ -190,8 +190,18 @@ def _describe(reward: Reward) -> tuple[str, list[Path]]:
         parse_reward(text)
         return text, []
     except ValueError:
-        source = inspect.getsourcefile(getattr(reward, "function", type(reward)))
-        return f"<{text}>", [Path(source)] if source is not None and Path(source).is_file() else []
+        return f"<{text}>", list(dict.fromkeys(_user_code(reward)))
+
+
+def _user_code(reward: Reward) -> Iterator[Path]:
+    """The files of the user's functions and classes in a reward and its parts; a notebook's have none."""
+    for child in reward.children:
+        yield from _user_code(child)
+    function = getattr(reward, "function", type(reward))
+    if not function.__module__.startswith("groundrl."):
+        source = inspect.getsourcefile(function)
+        if source is not None and Path(source).is_file():
+            yield Path(source)
 
 
 def _step_of(seed_key: str) -> int:

@@ -66,7 +66,7 @@ class Reward(ABC):
         return self
 
     def observe(self, scores: Sequence[Score]) -> None:  # noqa: B027  (most rewards have nothing to learn)
-        """Told by the training loop, once a step, the scores of all ranks' completions; a windowed reward learns from them."""
+        """Told by the training loop, once a step, the scores of all ranks; a windowed reward learns from them."""
 
     def state_dict(self) -> dict[str, Any]:
         """What `observe` has learned, as JSON; empty for most rewards."""

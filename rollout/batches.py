@@ -19,8 +19,8 @@ class PaddedBatch:
     """N rows `[padding, prompt, completion, padding]` and which of their columns are completion tokens.
 
     `completion_mask` is 1 where a completion token exists and was sampled by the policy, so that it is learned from.
-    `pixel_values` and `image_grid_thw` hold each prompt's images once, however many rows it has; `image_index[k]` is the
-    image that belongs to the k-th image place of the rows, read row by row.
+    `pixel_values` and `image_grid_thw` hold each prompt's images once, however many rows it has; `image_index[k]`
+    is the image that belongs to the k-th image place of the rows, read row by row.
     """
 
     input_ids: Int[Tensor, "N L"]

@@ -81,7 +81,7 @@ class Policy:
             raise ValueError(
                 f"{path} has the vision architecture {config.model_type!r}; supported are the Qwen-VL models"
             )
-        auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
+        auto: Any = AutoModelForImageTextToText if vision else AutoModelForCausalLM
         if init == "random":
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)

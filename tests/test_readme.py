@@ -29,8 +29,11 @@ SMALL = {
 }
 
 
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return [text for name, text in FENCED if name == language]
 
 
 @pytest.fixture
@@ -149,7 +152,7 @@ def test_coco(work):
 def test_every_file_that_it_names_is_there():
     for name in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / name).exists(), name
-    tree = next(block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL) if block.startswith("rewards/"))
+    tree = next(block for block in blocks("") if block.startswith("rewards/"))
     for line in tree.splitlines():
         room, text = line.split(None, 1)
         for name in re.findall(r"[a-z_]+\.py|[a-z_]+/(?=[,\s]|$)", text):
@@ -157,7 +160,7 @@ def test_every_file_that_it_names_is_there():
 
 
 def test_the_run_folder_is_as_it_says():
-    tree = next(block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL) if block.startswith("runs/"))
+    tree = next(block for block in blocks("") if block.startswith("runs/"))
     for name in ("config.yaml", "environment.json", "metrics.jsonl", "evaluation.json", "summary.png", "images/"):
         assert name in tree
 

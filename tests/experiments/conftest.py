@@ -1,6 +1,5 @@
 """A small run that several tests look at: two steps of SFT on rendered cells, two of GRPO on real crops."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest

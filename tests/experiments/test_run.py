@@ -54,7 +54,8 @@ def test_rollouts_hold_each_completion(small_run):
         total = 0.6 * row["parts/box"] + 0.3 * row["parts/label"] + 0.1 * row["parts/format"]
         assert row["reward"] == pytest.approx(total)
         assert len(row["token_ids"]) == len(row["logprobs"]) == len(row["sampled"])
-        assert row["fingerprint"] and row["seed_key"] and row["status"] == "ok"
+        assert (len(row["fingerprint"]), row["status"]) == (16, "ok")
+        assert row["seed_key"].startswith("0/rollout/rl/")
     first = [row for row in rows if row["step"] == 3 and row["group"] == 0]
     values = np.array([row["reward"] for row in first])
     expected = (values - values.mean()) / (values.std(ddof=1) + 1e-4) if np.ptp(values) else np.zeros(4)

@@ -38,5 +38,5 @@ def test_a_missing_file(tmp_path):
 
 def test_an_expression_that_is_wrong_names_its_key():
     config, base = load_config("quickstart", {"reward": "0.5*boxx"})
-    with pytest.raises(ConfigError, match="reward: .*box"):
+    with pytest.raises(ConfigError, match=r"reward: .*box"):
         build_reward(config, base)
