@@ -8,7 +8,10 @@ rendered cells; `sft_on_real`, which imitates the true boxes of the same real cr
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import statistics
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,48 +26,48 @@ METRICS = ("iou_mean", "iou_mean_greedy", "iou_mean_cool", "iou_best_of_n", "lab
 CONTROLS = {"more_sft": "cells/rendered", "sft_on_real": "nuclei/train"}
 
 
-def run_seed(seed: int, folder: Path) -> dict[str, Any]:
-    """One seed: the quickstart and its controls; an arm that is already there is read, not run again."""
-    run = _once(folder, "quickstart", name=f"quickstart-{seed}", seed=seed)
-    sft_rows = _rows(run, "sft")
-    arms = {"sft": sft_rows, "rl": _rows(run, "rl")}
+def quickstart(seed: int, folder: Path, threads: int) -> Run:
+    """The quickstart of one seed; a run that is already there is read, not made again."""
+    return _once(folder, "quickstart", f"quickstart-{seed}", {"seed": seed, "hardware.threads": threads})
+
+
+def control(name: str, seed: int, folder: Path, threads: int) -> Run:
+    """A control of one seed: from its SFT checkpoint, as many steps as take the wall-clock of its RL stage."""
+    run = quickstart(seed, folder, threads)
     rl_seconds = sum(row["seconds/step"] for row in run.metrics if row["stage"] == "rl")
     sft_step = statistics.median(row["seconds/step"] for row in run.metrics if row["stage"] == "sft")
-    steps = {}
-    for name, source in CONTROLS.items():
-        steps[name] = round(rl_seconds / sft_step)
-        config: dict[str, Any] = {
-            "name": f"{name}-{seed}",
-            "seed": seed + 100,  # fresh samples: the SFT stage has seen those of `seed`
-            "model": {"path": str(run.checkpoint("sft").resolve())},
-            "data": {"test": "nuclei/test"},
-            "rewards": run.config.rewards,
-            "reward": run.config.reward,
-            "stages": [
-                {
-                    "name": name,
-                    "kind": "sft",
-                    "data": {"train": source},
-                    "steps": steps[name],
-                    "batch_size": 64,
-                    "lr": 5e-4,
-                }
-            ],
-            "evaluation": run.config.evaluation.model_dump(mode="json"),
-        }
-        arms[name] = _rows(_once(folder, config, name=config["name"]), name)
+    stage = {"name": name, "kind": "sft", "data": {"train": CONTROLS[name]}, "batch_size": 64, "lr": 5e-4}
+    config = {
+        "name": f"{name}-{seed}",
+        "seed": seed + 100,  # fresh samples: the SFT stage has seen those of `seed`
+        "model": {"path": str(run.checkpoint("sft").resolve())},
+        "data": {"test": "nuclei/test"},
+        "rewards": run.config.rewards,
+        "reward": run.config.reward,
+        "stages": [{**stage, "steps": round(rl_seconds / sft_step)}],
+        "evaluation": run.config.evaluation.model_dump(mode="json"),
+    }
+    return _once(folder, config, f"{name}-{seed}", {"hardware.threads": threads})
+
+
+def summary(seed: int, folder: Path) -> dict[str, Any]:
+    """What the arms of one seed that are there show."""
+    run = load_run(folder / f"quickstart-{seed}")
+    arms = {"sft": _rows(run, "sft"), "rl": _rows(run, "rl")}
+    done = [name for name in CONTROLS if (folder / f"{name}-{seed}" / "evaluation.json").is_file()]
+    arms |= {name: _rows(load_run(folder / f"{name}-{seed}"), name) for name in done}
     return {
         "seed": seed,
-        "rl_seconds": rl_seconds,
-        "control_steps": steps,
+        "rl_seconds": sum(row["seconds/step"] for row in run.metrics if row["stage"] == "rl"),
+        "control_steps": {name: load_run(folder / f"{name}-{seed}").config.stages[0].steps for name in done},
         "metrics": {name: summarize(rows, METRICS) for name, rows in arms.items()},
         "difference_from_sft": {
-            name: {metric: difference(sft_rows, rows, metric) for metric in METRICS}
+            name: {metric: difference(arms["sft"], rows, metric) for metric in METRICS}
             for name, rows in arms.items()
             if name != "sft"
         },
         "rl_minus_control": {
-            name: {metric: difference(arms[name], arms["rl"], metric) for metric in METRICS} for name in CONTROLS
+            name: {metric: difference(arms[name], arms["rl"], metric) for metric in METRICS} for name in done
         },
     }
 
@@ -82,16 +85,28 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(seeds: int = 5, folder: Path = Path("runs/evidence")) -> None:
-    """Run the seeds 0, 1, ... one after the other and print the table."""
-    results = [run_seed(seed, folder) for seed in range(seeds)]
+def main(seeds: int = 5, processes: int = 1, folder: Path = Path("runs/evidence")) -> None:
+    """All quickstarts, then all controls, for the seeds 0, 1, ...; the threads are divided between the processes."""
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for run in [pool.submit(quickstart, seed, folder, threads) for seed in range(seeds)]:
+            run.result()
+        _report(seeds, folder)
+        for run in [pool.submit(control, name, seed, folder, threads) for seed in range(seeds) for name in CONTROLS]:
+            run.result()
+    _report(seeds, folder)
+
+
+def _report(seeds: int, folder: Path) -> None:
+    results = [summary(seed, folder) for seed in range(seeds)]
     write_text(json.dumps({"schema": 1, "seeds": results}, indent=2) + "\n", folder / "quickstart.json")
-    print(table(results))
+    print(table(results), flush=True)
 
 
-def _once(folder: Path, config: Any, *, name: str, **keys: Any) -> Run:
-    done = (folder / name / "evaluation.json").is_file()
-    return load_run(folder / name) if done else train(config, name=name, runs=folder, overwrite=True, **keys)
+def _once(folder: Path, config: Any, name: str, overrides: dict[str, Any]) -> Run:
+    if (folder / name / "evaluation.json").is_file():
+        return load_run(folder / name)
+    return train(config, name=name, runs=folder, overwrite=True, overrides=overrides, progress=False)
 
 
 def _rows(run: Run, stage: str) -> list[dict[str, Any]]:
