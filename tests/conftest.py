@@ -110,14 +110,20 @@ def vl_examples(image) -> list[Example]:
             id="two", prompt="First <image>, then <image>. How many?", images=(image(2), image(3, 32, 64)), answer="2"
         ),
         Example(id="none", prompt="yes or no?", answer="yes"),
-        Example(id="long", prompt="How many nuclei are in the image?" * 3, images=(image(4, 64, 64),), answer="3"),
+        Example(
+            id="long", prompt="How many nuclei are in the image?" * 3, images=(image(4, 64, 64),), answer="3, all small"
+        ),
     ]
 
 
 @pytest.fixture(scope="session")
 def text_examples() -> list[Example]:
     """Ragged text prompts with answers."""
-    texts = [("yes or no?", "yes"), ("How many nuclei are in the image? " * 3, "4"), ("Write a report.", "No nuclei.")]
+    texts = [
+        ("yes or no?", "yes"),
+        ("How many nuclei are in the image? " * 3, "4"),
+        ("Write a report.", "Nothing to see."),
+    ]
     return [Example(id=f"t{k}", prompt=prompt, answer=answer) for k, (prompt, answer) in enumerate(texts)]
 
 

@@ -63,6 +63,8 @@ def test_a_resumed_run_is_identical_to_one_that_never_stopped(tiny_vl, vl_exampl
         assert untimed(made_again) == untimed(step)
         assert made_again.groups == step.groups  # tokens, sampler log-probs, policy versions, scores
         assert made_again.advantages == step.advantages
+        versions = {c.policy_version for group in step.groups for c in group.completions}
+        assert versions == {2 * (step.step - 1)}  # two updates a step
 
 
 def test_micro_batches_change_nothing_but_rounding(tiny_text, text_examples, rl_run, untimed):

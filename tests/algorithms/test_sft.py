@@ -56,6 +56,7 @@ class TestLoss:
         """Qwen3-VL with images and ragged rows, against `labels` with -100 wherever nothing is learned."""
         prompts = [vl_policy.encode(example) for example in vl_examples]
         batch = pad_batch(vl_policy, prompts, [vl_policy.encode_answer(example.answer) for example in vl_examples])
+        assert not batch.completion_mask.all(), "without padded answers the mask would not matter"
         total, count = answer_loss(completion_logits(vl_policy, batch), batch)
         labels = torch.full_like(batch.input_ids, -100)
         width = batch.completion_ids.shape[1]

@@ -44,7 +44,9 @@ def test_padding_with_a_forbidden_token_leaves_the_gradient_finite(vl_policy):
     prompt = vl_policy.encode(Example(id="e", prompt="yes"))
     batch = pad_batch(vl_policy, [prompt, prompt], [[5, 6, 7], [5]])
     logprobs, _ = CompletionLogprobs(vl_policy, temperature=1.0)(batch)
-    (logprobs * batch.completion_mask).sum().backward()
+    loss = (logprobs * batch.completion_mask).sum()
+    assert torch.isfinite(loss)
+    loss.backward()
     gradient = vl_policy.model.model.language_model.layers[0].mlp.up_proj.weight.grad
     assert torch.isfinite(gradient).all()
     assert gradient.any()
