@@ -55,7 +55,7 @@ def train_rl(
     learner = Learner(policy, reference, settings, fabric, load_step(policy, folder), reward)
     estimator, objective = ADVANTAGES[settings.advantage], OBJECTIVES[settings.objective]
     order = ShuffledOrder(len(loader.source), seed=settings.seed)
-    with Scorer(reward, on_error=settings.on_error) as scorer:
+    with make_scorer(reward, settings) as scorer:
         for step in range(learner.step, settings.steps):
             clock = Clock()
             engine.sync(policy.version)
@@ -116,6 +116,13 @@ def gather(
         mine = [rank[place] for place in range(len(mine)) for rank in ranks]
     groups = tuple(replace(group, index=place) for place, (group, _) in enumerate(mine))
     return groups, tuple(advantage for _, advantages in mine for advantage in advantages)
+
+
+def make_scorer(reward: Reward, settings: RLSettings) -> Scorer:
+    """What scores the groups, here or in processes of its own."""
+    return Scorer(
+        reward, on_error=settings.on_error, workers=settings.reward_workers, deadline=settings.reward_deadline
+    )
 
 
 def frozen_copy(policy: Policy) -> Policy:

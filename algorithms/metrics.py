@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ def reward_metrics(groups: Sequence[Group], reward: Reward) -> dict[str, float]:
     kept = [values for values in totals if len(values) >= 2]
     flat = np.array([value for values in totals for value in values])
     completions = [completion for group in groups for completion in group.completions]
+    statuses = Counter(score.status for group in groups for score in group.scores or ())
     metrics = {
         "reward/mean": float(flat.mean()) if len(flat) else float("nan"),
         "reward/std": float(flat.std(ddof=1)) if len(flat) > 1 else 0.0,
@@ -23,6 +25,7 @@ def reward_metrics(groups: Sequence[Group], reward: Reward) -> dict[str, float]:
         "groups/zero_variance": float(sum(len(set(values)) == 1 for values in kept)),
         "groups/dropped": float(len(groups) - len(kept)),
         "completions/masked": float(len(completions) - len(flat)),
+        **{f"completions/{status}": float(statuses[status]) for status in ("abstain", "error", "nonfinite")},
         "completions/truncated": float(np.mean([completion.finish_reason == "length" for completion in completions])),
         "completion_length/mean": float(np.mean([len(completion.token_ids) for completion in completions])),
     }

@@ -43,6 +43,8 @@ class RLSettings:
     sampling: Sampling = field(default_factory=Sampling)
     clipping: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     on_error: Literal["raise", "mask"] = "raise"  # an exception in the reward: stop the run, or mask the completion
+    reward_workers: int = 0  # processes that score while sampling goes on; 0 scores in this one
+    reward_deadline: float = 10.0  # seconds a completion, with workers
     checkpoint_every: int = 0  # steps; 0 writes none inside the stage
 
     def __post_init__(self) -> None:

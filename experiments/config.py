@@ -22,6 +22,7 @@ METRICS = (
     "completion_length",
 )
 Source = str | dict[str, Any]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # becomes a folder's name
 
 
 class ConfigError(ValueError):
@@ -60,7 +61,7 @@ class StageData(Strict):
 class Stage(Strict):
     """What every stage has."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: str = Field(pattern=NAME)
     data: StageData | None = None
     steps: int = Field(ge=1)
     weight_decay: float = Field(default=0.0, ge=0.0)
@@ -95,6 +96,8 @@ class RLStage(Stage):
     clip_high: float = Field(default=0.28, ge=0.0)
     kl_coef: float = Field(default=0.0, ge=0.0)
     on_reward_error: Literal["raise", "mask"] = "raise"
+    reward_workers: int = Field(default=0, ge=0, le=256)
+    reward_deadline: float = Field(default=10.0, gt=0.0)
 
     @model_validator(mode="after")
     def _known(self) -> RLStage:
@@ -138,7 +141,7 @@ class HardwareConfig(Strict):
 class RunConfig(Strict):
     """One run: stages one after the other, from one model, with one seed."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: str = Field(pattern=NAME)
     seed: int = Field(default=0, ge=0, lt=2**63)
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()

@@ -46,14 +46,15 @@ class Pipeline:
         self.base = base
         self.folder = folder
         self.reward = reward
-        self.progress = Progress(show=progress)
-        self.sources = self._sources()  # all of them now: a wrong name must not stop a run after hours
+        self.sources = self._sources()  # all data and the model now: a wrong name must not stop a run after hours
         self.fabric = make_fabric(config)
+        self.progress = Progress(show=progress and self.fabric.is_global_zero)
+        self.start = self._policy(None)
         self.skipped: dict[str, dict[int, str]] = {}
 
     def run(self) -> None:
         """All stages that are not complete yet, their evaluations, and the closing figures."""
-        policy = self._policy(None)
+        policy = self.start
         recorder = self._recorder()
         try:
             offset = 0
@@ -174,7 +175,7 @@ class Pipeline:
         return Recorder(self.folder, self.reward, keep_until=keep, progress=self.progress)
 
     def _note_skipped(self, where: str, loader: Loader) -> None:
-        if not loader.skipped:
+        if not loader.skipped or not self.fabric.is_global_zero:
             return
         self.skipped[where] = loader.skipped
         first = next(iter(loader.skipped.values()))
@@ -186,6 +187,7 @@ def rl_settings(stage: RLStage, seed: int) -> RLSettings:
     """A stage of the configuration as the loop takes it."""
     plain = {"name", "steps", "advantage", "objective", "prompts_per_step", "group_size", "epochs", "micro_batch_size"}
     plain |= {"lr", "warmup_steps", "weight_decay", "max_grad_norm", "checkpoint_every"}
+    plain |= {"reward_workers", "reward_deadline"}
     return RLSettings(
         seed=seed,
         on_error=stage.on_reward_error,

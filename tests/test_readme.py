@@ -51,12 +51,21 @@ def test_a_reward_is_ten_lines():
     assert len([line for line in function.splitlines() if line.strip()]) <= 10
 
 
+def test_its_test_is_five_lines_and_passes(work, capsys):
+    code = blocks("python")[1]
+    names: dict[str, object] = {}
+    exec(code, names)
+    names["test_the_gold_answer_is_best_and_a_shifted_box_is_not"]()
+    assert "1 predicted, 1 true" in capsys.readouterr().out
+    assert len(code[code.index("def test") :].strip().splitlines()) == 5
+
+
 def test_the_python_face(work, monkeypatch):
     real = groundrl.experiments.run.train
     monkeypatch.setattr(
         groundrl.experiments.run, "train", lambda *a, **k: real(*a, **k, overrides=SMALL, progress=False)
     )
-    code = blocks("python")[1].replace("step=100, group=3", "step=5, group=3")
+    code = blocks("python")[2].replace("step=100, group=3", "step=5, group=3")
     names: dict[str, object] = {}
     exec(code, names)
     run = names["run"]

@@ -36,6 +36,7 @@ def test_overrides_reach_a_stage_by_its_name():
         ({"seed.x": 2}, "seed.x: 'seed' is a value, it has no keys"),
         ({"evaluation.metrics": ["iou"]}, "there is no metric 'iou'"),
         ({"name": "a/b"}, "name: String should match pattern"),
+        ({"name": ".."}, "name: String should match pattern"),
         ({"data.train": None, "stages.sft.data": None}, "stage 'sft' has no data"),
     ],
 )

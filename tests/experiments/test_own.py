@@ -94,3 +94,14 @@ def test_faulty_examples_are_skipped_and_listed(tiny_vl, tmp_path):
     skipped = json.loads((run.folder / "skipped.json").read_text())
     assert {index for stage in skipped.values() for index in stage} == {"1", "2"}
     assert "nowhere.png" in skipped["sft"]["2"]
+
+
+def test_reward_processes_score_as_this_one_does(tiny_text, tmp_path):
+    totals = {}
+    for workers in (0, 1):
+        stages = [{**RL, "steps": 1, "reward_workers": workers}]
+        run = train(config(tmp_path, tiny_text, TEXT, stages=stages), runs=tmp_path / str(workers), progress=False)
+        totals[workers] = [row["reward"] for row in run.rollouts.to_pylist()]
+        assert run.metrics[0]["completions/error"] == 0
+    assert totals[0] == totals[1]
+    assert len(totals[1]) == 4
