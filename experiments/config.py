@@ -16,6 +16,8 @@ METRICS = (
     "iou_mean_greedy",
     "iou_mean_cool",
     "iou_best_of_n",
+    "iou_positive",
+    "iou_positive_greedy",
     "reward_mean",
     "label_accuracy",
     "format_rate",

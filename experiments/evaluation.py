@@ -99,8 +99,10 @@ def _rows(index: int, decoding: str, group: Group, reward: Reward | None) -> lis
 
 def _measures(completion: Completion, example: Example) -> dict[str, float | None]:
     reference = example.reference
+    iou = set_iou(completion.boxes, reference.boxes) if reference.boxes is not None else None
     return {
-        "iou": set_iou(completion.boxes, reference.boxes) if reference.boxes is not None else None,
+        "iou": iou,
+        "iou_positive": iou if reference.boxes is not None and len(reference.boxes) > 0 else None,
         "label_correct": LabelAccuracy().score(completion, example).value if reference.label is not None else None,
         "well_formed": Format().score(completion, example).value,
         "length": float(len(completion.token_ids)),
@@ -113,6 +115,8 @@ DEFINITIONS: dict[str, tuple[str, str, Any]] = {
     "iou_mean_greedy": ("greedy", "iou", np.mean),
     "iou_mean_cool": ("cool", "iou", np.mean),
     "iou_best_of_n": ("sampled", "iou", np.max),
+    "iou_positive": ("sampled", "iou_positive", np.mean),
+    "iou_positive_greedy": ("greedy", "iou_positive", np.mean),
     "reward_mean": ("sampled", "reward", np.mean),
     "label_accuracy": ("sampled", "label_correct", np.mean),
     "format_rate": ("sampled", "well_formed", np.mean),

@@ -101,7 +101,7 @@ def draw_boxes(axes: Axes, example: Example, completion: Completion | None, titl
 Pair = tuple[Example, list[tuple[str, Completion, float]]]
 
 
-def before_and_after(folder: Path, count: int = 7) -> list[Pair]:
+def before_and_after(folder: Path, count: int = 8) -> list[Pair]:
     """Test examples with the greedy answers of the last two stages, spread evenly over the data set; not chosen."""
     stages = list(_evaluation(folder).get("stages", {}))[-2:]
     tables = [
@@ -115,7 +115,7 @@ def before_and_after(folder: Path, count: int = 7) -> list[Pair]:
     if len(tables) < 2:
         return []
     examples = read_examples(folder)
-    shown = [id for id in tables[0] if id in tables[1] and len(examples[id].reference.boxes or ())]
+    shown = [id for id in tables[0] if id in tables[1]]
     picked = [shown[place] for place in np.linspace(0, len(shown) - 1, min(count, len(shown))).astype(int)]
     return [
         (

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import typer
 
+from groundrl.experiments.data.crops import COUNTS
 from groundrl.experiments.evaluation import difference, summarize
 from groundrl.experiments.run import Run, load_run, train
 from groundrl.rollout.records import write_text
@@ -61,6 +62,7 @@ def summary(seed: int, folder: Path) -> dict[str, Any]:
         "rl_seconds": sum(row["seconds/step"] for row in run.metrics if row["stage"] == "rl"),
         "control_steps": {name: load_run(folder / f"{name}-{seed}").config.stages[0].steps for name in done},
         "metrics": {name: summarize(rows, METRICS) for name, rows in arms.items()},
+        "greedy_iou_by_count": {name: by_count(rows) for name, rows in arms.items()},
         "difference_from_sft": {
             name: {metric: difference(arms["sft"], rows, metric) for metric in METRICS}
             for name, rows in arms.items()
@@ -72,16 +74,25 @@ def summary(seed: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def by_count(rows: list[dict[str, Any]]) -> list[float]:
+    """Greedy IoU of the test crops with 0, 1, 2, 3 and 4 nuclei."""
+    greedy = [row for row in rows if row["decoding"] == "greedy"]
+    return [statistics.mean(row["iou"] for row in greedy if row["index"] % COUNTS == count) for count in range(COUNTS)]
+
+
 def table(results: list[dict[str, Any]]) -> str:
     """Markdown: each seed's arms, and what RL gained from the end of SFT with its interval."""
-    lines = ["| seed | arm | sampled | greedy | T = 0.5 | best of 8 | from SFT, sampled | from SFT, greedy |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    lines = [
+        "| seed | arm | sampled | greedy | T = 0.5 | best of 8 | gain, sampled | gain, greedy | greedy, 0 to 4 nuclei |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
     for result in results:
         for arm, values in result["metrics"].items():
             figures = [f"{values[metric]:.3f}" for metric in METRICS[:4]]
             gains = result["difference_from_sft"].get(arm)
             gained = [_interval(gains[metric]) if gains else "" for metric in METRICS[:2]]
-            lines.append(f"| {result['seed']} | {arm} | {' | '.join([*figures, *gained])} |")
+            counts = ", ".join(f"{value:.2f}" for value in result["greedy_iou_by_count"][arm])
+            lines.append(f"| {result['seed']} | {arm} | {' | '.join([*figures, *gained, counts])} |")
     return "\n".join(lines)
 
 

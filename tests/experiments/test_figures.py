@@ -58,7 +58,7 @@ def test_a_run_with_nothing_recorded_says_so():
 
 def test_pairs_are_the_same_examples_before_and_after(small_run):
     pairs = before_and_after(small_run.folder)
-    assert len(pairs) == 7
+    assert len(pairs) == 8
     for example, answers in pairs:
         assert [stage for stage, _, _ in answers] == ["sft", "rl"]
-        assert len(example.reference.boxes) > 0
+        assert example.id.startswith("nuclei/test/")
