@@ -89,11 +89,13 @@ class Recoverable:
 
 def main() -> None:
     """The entry point: a user's fault is one sentence, not a traceback."""
-    from groundrl.rewards import RewardError
-
     try:
         app()
-    except (ValueError, RewardError) as error:
+    except Exception as error:
+        from groundrl.rewards import RewardError  # here, so that --help need not wait for numpy
+
+        if not isinstance(error, ValueError | RewardError):
+            raise
         typer.echo(f"groundrl: {error}", err=True)
         sys.exit(2)
 
