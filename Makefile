@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test lint evidence evidence-quickstart clean
+.PHONY: quickstart test evidence evidence-quickstart clean
 
 quickstart: .venv/installed
 	$(BIN)/groundrl train quickstart --overwrite
