@@ -11,9 +11,14 @@ import numpy as np
 from groundrl.rewards import Group, Reward, part_statistics
 
 
+def valid_values(group: Group) -> list[float]:
+    """The totals of the completions that have one."""
+    return [score.value for score in group.scores or () if score.value is not None]
+
+
 def reward_metrics(groups: Sequence[Group], reward: Reward) -> dict[str, float]:
     """The `reward/*`, `groups/*` and `completions/*` fields of metrics.jsonl over scored groups."""
-    totals = [[score.value for score in group.scores or () if score.value is not None] for group in groups]
+    totals = [valid_values(group) for group in groups]
     kept = [values for values in totals if len(values) >= 2]
     flat = np.array([value for values in totals for value in values])
     completions = [completion for group in groups for completion in group.completions]

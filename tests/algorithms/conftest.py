@@ -17,6 +17,7 @@ from groundrl.rollout.loader import Loader
 from groundrl.rollout.sampler import LocalEngine
 
 TIMING = ("seconds/", "tokens_per_second")
+MAX_LENGTH = 11  # tokens that a completion of `learn_batch` might have had
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +45,9 @@ def make_window() -> Callable[..., Window]:
 def learn_batch() -> Callable[..., LearnBatch]:
     """A batch with what an objective looks at; totals are its own unless given."""
 
-    def make(advantages, mask, *, old=None, ref=None, total_tokens=None, total_completions=None) -> LearnBatch:
+    def make(
+        advantages, mask, *, old=None, ref=None, sampler=None, total_tokens=None, total_completions=None
+    ) -> LearnBatch:
         nothing = torch.zeros(mask.shape, dtype=torch.long)
         padded = PaddedBatch(
             input_ids=nothing,
@@ -61,11 +64,12 @@ def learn_batch() -> Callable[..., LearnBatch]:
             padded=padded,
             advantages_NT=advantages,
             completion_mask_NT=mask,
-            sampler_logprobs_NT=torch.zeros_like(mask),
+            sampler_logprobs_NT=torch.zeros_like(mask) if sampler is None else sampler,
             old_logprobs_NT=old,
             ref_logprobs_NT=ref,
             total_tokens=float(mask.sum() if total_tokens is None else total_tokens),
             total_completions=float(mask.any(dim=1).sum() if total_completions is None else total_completions),
+            max_length=MAX_LENGTH,
         )
 
     return make

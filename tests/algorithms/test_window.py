@@ -4,8 +4,13 @@ import pytest
 import torch
 
 from groundrl.algorithms.window import collect, epochs
-from groundrl.rewards import Completion, Group, Score
+from groundrl.rewards import Completion, Example, Group, Score, reward
 from groundrl.rollout.logprobs import CompletionLogprobs
+
+
+@reward
+def total(completion: Completion, example: Example) -> float:
+    return 0.0
 
 
 def completion(*ids: int, sampled=None) -> Completion:
@@ -35,8 +40,8 @@ def groups(text_examples) -> list[Group]:
 
 def collected(groups, policy, **changes):
     logprobs = CompletionLogprobs(policy, temperature=1.0)
-    arguments = {"logprobs": logprobs, "reference": None, "keep_old": False, "micro_batch_size": 4} | changes
-    return collect(groups, policy, **arguments)
+    arguments = {"logprobs": logprobs, "reference": None, "keep_old": False, "micro_batch_size": 4, "reward": total}
+    return collect(groups, policy, **arguments | changes)
 
 
 def test_rewards_are_nan_exactly_where_invalid(text_policy, groups):
@@ -86,6 +91,7 @@ def test_micro_batches_hold_every_row_once_with_its_own_advantages(text_policy, 
             micro_batch_size=micro_batch_size,
             total_tokens=6.0,
             total_completions=4.0,
+            max_length=9,
         )
     )
     assert len(passes) == 2
