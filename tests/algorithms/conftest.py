@@ -1,7 +1,9 @@
 """Windows and batches written by hand, and one short RL run."""
 
+import runpy
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,10 +24,16 @@ MAX_LENGTH = 11  # tokens that a completion of `learn_batch` might have had
 
 @pytest.fixture(scope="session")
 def make_window() -> Callable[..., Window]:
-    """`make_window([[1.0, None], ...], lengths=[...])`: groups of these rewards, None where there is no score."""
+    """`make_window([[1.0, None], ...], lengths=[...])`: groups of these rewards, None where there is no score.
 
-    def make(rewards: Sequence[Sequence[float | None]], *, lengths: Sequence[int] | None = None) -> Window:
+    `more` are further fields of the window; without `parts` the reward is its own only part.
+    """
+
+    def make(
+        rewards: Sequence[Sequence[float | None]], *, lengths: Sequence[int] | None = None, **more: object
+    ) -> Window:
         rewards_PG = torch.tensor([[torch.nan if value is None else value for value in row] for row in rewards])
+        more = {"parts": {"total": rewards_PG}, "weights": {"total": 1.0}} | more
         valid = ~rewards_PG.isnan()
         lengths = lengths or [1] * rewards_PG.numel()
         mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).float() * valid.flatten()[:, None]
@@ -36,9 +44,16 @@ def make_window() -> Callable[..., Window]:
             valid_PG=valid,
             completion_mask_NT=mask,
             sampler_logprobs_NT=torch.zeros_like(mask),
+            **more,
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trl() -> SimpleNamespace:
+    """What `trl_oracle.py` defines."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("trl_oracle.py"))))
 
 
 @pytest.fixture(scope="session")
@@ -111,5 +126,13 @@ def untimed() -> Callable[[RLStep], dict[str, float]]:
 
 
 @pytest.fixture(scope="session")
-def with_kl() -> ObjectiveSettings:
-    return ObjectiveSettings(clip_low=0.2, clip_high=0.28, kl_coef=0.1)
+def all_terms() -> ObjectiveSettings:
+    """Every term of a loss at once."""
+    return ObjectiveSettings(
+        clip_low=0.2,
+        clip_high=0.28,
+        dual_clip=1.5,
+        kl_coef=0.1,
+        importance_correction="token_truncate",
+        importance_cap=1.2,
+    )
