@@ -28,7 +28,7 @@ def k2(logprobs_NT: Float[Tensor, "N T"], ref_logprobs_NT: Float[Tensor, "N T"])
 def k3(logprobs_NT: Float[Tensor, "N T"], ref_logprobs_NT: Float[Tensor, "N T"]) -> Float[Tensor, "N T"]:
     """`exp(-d) - 1 + d` for each token: unbiased and never negative; GRPO's penalty (arXiv 2402.03300, eq. 4)."""
     difference = ref_logprobs_NT - logprobs_NT
-    return difference.exp() - 1 - difference
+    return difference.expm1() - difference  # `exp - 1` would round a small KL to 0
 
 
 LOSSES: dict[str, Estimate] = {"k2": k2, "k3": k3}

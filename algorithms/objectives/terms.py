@@ -50,7 +50,7 @@ def whole_losses(
     mask = batch.completion_mask_NT
     with torch.no_grad():
         log_ratio = log_ratios(logprobs_NT, batch)
-        stats = {"clip_frac": clipped_NT.float(), "approx_kl": log_ratio.exp() - 1 - log_ratio}
+        stats = {"clip_frac": clipped_NT.float(), "approx_kl": log_ratio.expm1() - log_ratio}
     losses = policy_losses_NT
     if settings.importance_correction != "none":
         weights = importance_weights(old_logprobs(logprobs_NT, batch), batch.sampler_logprobs_NT, mask, settings)

@@ -329,3 +329,8 @@ def test_a_batch_that_is_masked_whole_has_loss_and_gradient_zero(learn_batch, al
     loss.backward()
     assert loss.item() == 0.0
     assert not values.grad.any()
+
+
+def test_a_small_kl_is_not_rounded_away():
+    """d = 1e-4: d^2 / 2 = 5e-9, far below the rounding of exp(d) in float32."""
+    assert k3(torch.tensor([[-1.0]]), torch.tensor([[-1.0 + 1e-4]])).item() == pytest.approx(5e-9, rel=0.01)
