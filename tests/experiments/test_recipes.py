@@ -26,7 +26,7 @@ def test_overlong_shaping_ends_where_sampling_does(name):
     [("dapo", "reward/overlong/mean"), ("medmo", "reward/box/mean"), ("medmo_think", "reward/tags/mean")],
 )
 def test_two_steps(name, part, small, tmp_path):
-    overrides = {key: value for key, value in small.items() if key != "data.test"} | {"data.test": None}
+    overrides = small | {"data.test": None, "stages.rl.max_new_tokens": 48}  # room for boxes, else every reward is 0
     if name == "dapo":
         overrides["stages.rl.dynamic_sampling"] = 1
     run = train(name, overrides=overrides, runs=tmp_path, progress=False)
