@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.optimizers import OptimizerName
 from groundrl.rollout.engine import Sampling
 
 
@@ -15,6 +16,7 @@ class SFTSettings:
 
     steps: int
     batch_size: int = 64
+    optimizer: OptimizerName = "adamw"
     lr: float = 5e-4
     warmup: float = 0.05
     weight_decay: float = 0.0
