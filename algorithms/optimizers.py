@@ -40,7 +40,7 @@ class Chained(torch.optim.Optimizer):
         self.parts = list(parts)
         super().__init__([group for part in self.parts for group in part.param_groups], {})
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Evaluate the closure once, then step each part."""
         loss: Tensor | None = None
         if closure is not None:
