@@ -46,10 +46,12 @@ def train_rl(
     fabric: Fabric,
     record: Callable[[RLStep], None],
     folder: Path,
+    after_update: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Train `policy` in place from `reward`, continuing from the newest checkpoint in `folder` where there is one.
 
-    `record` is called on rank 0 after every step, before its checkpoint is written.
+    `after_update` is called on every rank after a step's update (to evaluate, say), then `record` on rank 0, then the
+    checkpoint is written.
     """
     reference = frozen_copy(policy) if settings.clipping.kl_coef > 0 else None
     learner = Learner(policy, reference, settings, fabric, load_step(policy, folder), reward)
@@ -77,6 +79,7 @@ def train_rl(
             groups, advantages = gather(fabric, window, advantages_NT)
             reward.observe([score for group in groups for score in group.scores or ()])
             metrics = learner.finish_step() | reward_metrics(groups, reward.at(step)) | clock.metrics(groups)
+            after_update(learner.step)
             if fabric.is_global_zero:
                 record(RLStep(step=learner.step, groups=groups, advantages=advantages, metrics=metrics))
                 if settings.checkpoint_every and learner.step % settings.checkpoint_every == 0:

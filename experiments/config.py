@@ -118,9 +118,13 @@ class RLStage(Stage):
 
 
 class EvaluationConfig(Strict):
-    """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer."""
+    """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer.
+
+    `every`: also within RL stages after so many steps, one sample and one greedy answer each; 0 is not at all.
+    """
 
     samples_per_example: int = Field(default=8, ge=1)
+    every: int = Field(default=0, ge=0)
     max_new_tokens: int = Field(default=256, ge=1)
     metrics: tuple[str, ...] = METRICS
 
