@@ -24,10 +24,10 @@ class Scorer:
     In this process, at once; or, with `workers` processes, while sampling goes on: there a completion that takes more
     than `deadline` seconds scores the low end, a worker that hangs or crashes is replaced, and what a crash took with
     it is masked. `on_error="mask"` turns exceptions of the reward into masked completions, up to `max_error_share` of
-    all of them (in [0, 1]), beyond which the run stops after all. It also stops when `max_failed_groups` groups in a row had
-    nothing but errors, whether returned or masked (a judge that is down): there is nothing to learn from. `counts`
-    says how many completions had which status, how many met the deadline, and how many groups have fewer than two
-    valid completions left (`groups_dropped`).
+    all of them (in [0, 1]), beyond which the run stops after all. It also stops when `max_failed_groups` groups in a
+    row had nothing but errors, returned or masked (a judge that is down): there is nothing to learn from. `counts` says
+    how many completions had which status, how many met the deadline, and how many groups have fewer than two valid
+    completions left (`groups_dropped`).
     """
 
     def __init__(

@@ -16,8 +16,8 @@ _FORM = struct.Struct("<6qd")
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Counters since the judge was made: `requests` sent (retries among them), completions answered from the cache,
-    retries, completions with an error, and tokens as the server counts them.
+    """Counters since the judge was made: requests sent (retries among them), answers found in the cache, retries,
+    completions with an error, and tokens as the server counts them.
     """
 
     requests: int = 0

@@ -17,6 +17,10 @@ from groundrl.rewards.judge.wire import Endpoint
 from groundrl.rewards.reward import Reward
 
 _FIXED = ("model", "messages", "stream", "n")
+_DAY = 86400.0
+_BOUNDS = {"concurrency": (1, 256), "retries": (0, 20), "timeout": (0.001, _DAY), "deadline": (0.001, _DAY)}
+_OPTIONAL = {"max_tokens": (1, 1e6), "requests_per_minute": (0.001, 1e6)}
+_OPTIONAL |= {"request_budget": (1, 1e12), "token_budget": (1, 1e12)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -43,7 +47,7 @@ class Judge(Reward):
     parser: Parser = field(default_factory=verdict)
     api_key_env: str | None = None
     cache: str | None = "~/.cache/groundrl/judge"
-    max_tokens: int = 512
+    max_tokens: int | None = 512
     seed: int | None = 0
     extra: Mapping[str, object] = field(default_factory=dict)
     concurrency: int = 8
@@ -59,13 +63,10 @@ class Judge(Reward):
         check_template(self.template)
         if not isinstance(self.parser, Parser):
             raise ValueError(f"Judge: parser must be verdict() or score(lo, hi), got {self.parser!r}")
-        bounds = {"max_tokens": (1, 1e6), "concurrency": (1, 256), "retries": (0, 20), "deadline": (0, 86400)}
-        bounds |= {"timeout": (0, 86400), "requests_per_minute": (0, 1e6), "request_budget": (1, 1e12)}
-        for name, (lo, hi) in (bounds | {"token_budget": (1, 1e12)}).items():
+        for name, (lo, hi) in (_BOUNDS | _OPTIONAL).items():
             value = getattr(self, name)
-            open_end = isinstance(value, float) and value <= 0
-            if value is not None and (not lo <= value <= hi or open_end):
-                raise ValueError(f"Judge: {name} must be from {lo:g} to {hi:g} (not 0 for a time), got {value}")
+            if not (name in _OPTIONAL and value is None) and not lo <= value <= hi:
+                raise ValueError(f"Judge: {name} must be from {lo:g} to {hi:g}, got {value}")
         if fixed := [name for name in self.extra if name in _FIXED]:
             raise ValueError(f"Judge: extra cannot set {', '.join(fixed)}")
         try:

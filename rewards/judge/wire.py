@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from groundrl.rewards.judge.cache import Reply
@@ -137,10 +137,10 @@ def _count(usage: object, name: str) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else 0
 
 
-def _read(answer: IO[bytes], *, until: float) -> bytes:
+def _read(answer: Any, *, until: float) -> bytes:
     """The whole body, up to a bound and a time; each read waits for one packet at most."""
     data = b""
-    while chunk := answer.read1(65536):  # type: ignore[attr-defined]  # HTTPResponse and HTTPError both have it
+    while chunk := answer.read1(65536):
         data += chunk
         if len(data) > MAX_REPLY_BYTES:
             raise Failure(f"the judge's answer is longer than {MAX_REPLY_BYTES} bytes")
