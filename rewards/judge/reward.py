@@ -100,8 +100,6 @@ class Judge(Reward):
         """The body of the request about a completion, or its score where there is nothing to ask."""
         if completion.answer is None:
             return Score(value=self.range[0], detail={"reason": f"answer: {completion.parsed.status}"})
-        if not completion.answer.strip():
-            return Score(value=self.range[0], detail={"reason": "answer: empty"})
         try:
             prompt = render(self.template, completion.answer, example, self.parser)
         except NoReference:

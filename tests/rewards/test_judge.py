@@ -185,7 +185,9 @@ def test_every_fault_of_the_judge_is_an_error_with_its_reason_and_masks_in_a_sco
     right = web.says("Verdict: correct")
     server.act = lambda handler, body: (act if web.shown_answer(body) == "heart" else right)(handler, body)
     scorer.submit(group("liver", "heart", "a liver"))
-    with pytest.warns(GroundRLWarning, match=r"masked, not scored: example 'e0', status error \(error in judge: judge: "):
+    with pytest.warns(
+        GroundRLWarning, match=r"masked, not scored: example 'e0', status error \(error in judge: judge: "
+    ):
         (scored,) = scorer.results()
     assert [each.value for each in scored.scores] == [1.0, None, 1.0]
     part = scored.scores[1].parts["judge"]
@@ -227,7 +229,7 @@ def test_the_models_own_fault_is_the_low_end_and_no_reference_abstains_without_a
     texts = ("<think>a liver", " \n", "<answer>a</answer><answer>b</answer>")
     scores = score_group(judge, group(*texts)).scores
     assert [each.value for each in scores] == [-1.0] * 3
-    assert [each.detail["reason"] for each in scores] == ["answer: truncated", "answer: empty", "answer: ambiguous"]
+    assert [each.detail["reason"] for each in scores] == ["answer: truncated", "answer: no_answer", "answer: ambiguous"]
     assert score_group(judge, group("liver", label=None)).scores[0].status == "abstain"
     assert server.asked == []
 
@@ -301,7 +303,7 @@ def test_the_fingerprint_is_of_all_files_of_the_judge(make, monkeypatch):
 
 
 WRONG = [
-    {"base_url": "file:///x"}, {"template": "no field"}, {"parser": "verdict"}, {"concurrency": 0}, {"retries": -1},
+    {"base_url": "file:///x"}, {"template": "no field"}, {"concurrency": 0}, {"retries": -1},
     {"timeout": 0.0}, {"deadline": float("nan")}, {"timeout": float("inf")}, {"requests_per_minute": 0.0},
     {"request_budget": 0}, {"token_budget": 0}, {"max_tokens": 0}, {"extra": {"messages": []}},
     {"extra": {"x": float("nan")}}, {"extra": {"x": object()}},
@@ -356,6 +358,13 @@ def test_workers_too_stop_where_every_group_fails(server, make):
         scorer.submit(group("b"))
         with pytest.raises(RewardError, match="last 2 groups"):
             scorer.results()
+
+
+def test_a_parser_must_be_one(make):
+    code = "import sys\nfrom groundrl.rewards import *\ntry:\n    parse_reward(sys.argv[1])\nexcept ValueError as e: print(e)"
+    wrong = repr(make())[:-1] + ", parser='verdict')"  # in a process without this one's type checker
+    done = subprocess.run([sys.executable, "-c", code, wrong], capture_output=True, text=True, check=True)
+    assert done.stdout == "Judge: parser must be verdict() or score(lo, hi), got 'verdict'\n"
 
 
 def test_the_account_is_removed_when_its_process_ends(server, make):
