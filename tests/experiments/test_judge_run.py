@@ -63,7 +63,9 @@ def test_a_run_learns_from_a_judge_and_a_second_one_asks_nothing(server, groundr
     for row in rows:
         said, judged = json.loads(row["parts/judge/detail"]), row["parts/judge"]
         assert row["reward"] == pytest.approx(0.7 * judged + 0.3 * row["parts/format"])
-        assert said == {"reply": f"Counted.\nVerdict: {'correct' if judged else 'incorrect'}"}
+        reply = {"reply": f"Counted.\nVerdict: {'correct' if judged else 'incorrect'}"}
+        unread = {"reason": "answer: truncated"}, 0.0  # the random model opens <think> and never closes it
+        assert said == reply or (said, judged) == unread
     assert {row["parts/judge"] for row in rows} == {0.0, 1.0}
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     asked = len(server.asked)

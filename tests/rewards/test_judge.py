@@ -1,4 +1,4 @@
-"""`Judge` as a reward: order, cache, errors that are never zeros, secrets, text and back, workers, a judge that is down."""
+"""`Judge` as a reward: order, cache, errors that are never zeros, secrets, text and back, workers, an outage."""
 
 import copy
 import json
@@ -78,7 +78,7 @@ def test_what_is_sent_is_deterministic_and_the_same_answer_is_asked_about_once(s
     }  # fmt: skip
     tuned = make(seed=None, max_tokens=None, extra={"max_completion_tokens": 64, "temperature": None}, cache=None)
     assert values(tuned, "liver") == [1.0]
-    assert {name for name in server.asked[-1]} == {"model", "messages", "max_completion_tokens"}
+    assert set(server.asked[-1]) == {"model", "messages", "max_completion_tokens"}
 
 
 def test_a_reply_in_the_cache_is_not_asked_for_again(server, make):
@@ -291,7 +291,7 @@ def test_a_judge_is_text_and_back(make):
 def test_the_fingerprint_is_of_all_files_of_the_judge(make, monkeypatch):
     before = make().fingerprint
     read = Path.read_bytes
-    changed = [path for path in Path(judge_client.__file__).parent.glob("*.py")]
+    changed = list(Path(judge_client.__file__).parent.glob("*.py"))
     assert len(changed) >= 6
     from groundrl.rewards import fingerprint
 
@@ -361,7 +361,8 @@ def test_workers_too_stop_where_every_group_fails(server, make):
 
 
 def test_a_parser_must_be_one(make):
-    code = "import sys\nfrom groundrl.rewards import *\ntry:\n    parse_reward(sys.argv[1])\nexcept ValueError as e: print(e)"
+    code = "import sys\nfrom groundrl.rewards import parse_reward\n"
+    code += "try:\n    parse_reward(sys.argv[1])\nexcept ValueError as problem:\n    print(problem)"
     wrong = repr(make())[:-1] + ", parser='verdict')"  # in a process without this one's type checker
     done = subprocess.run([sys.executable, "-c", code, wrong], capture_output=True, text=True, check=True)
     assert done.stdout == "Judge: parser must be verdict() or score(lo, hi), got 'verdict'\n"

@@ -98,8 +98,11 @@ def test_jitter_spreads_the_pauses_around_the_doubling_one(server):
 
 @pytest.mark.parametrize(
     ("header", "pause"),
-    [("7", 7.0), ("9999", LONGEST_PAUSE), ("-5", FIRST_PAUSE), ("soon", FIRST_PAUSE), ("9" * 400, LONGEST_PAUSE)]
-    + [("Wed, 21 Oct 2099 07:28:00 GMT", LONGEST_PAUSE), ("Wed, 21 Oct 2015 07:28:00 GMT", FIRST_PAUSE)],
+    [
+        *(("7", 7.0), ("9999", LONGEST_PAUSE), ("-5", FIRST_PAUSE), ("soon", FIRST_PAUSE), ("9" * 400, LONGEST_PAUSE)),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", LONGEST_PAUSE),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", FIRST_PAUSE),
+    ],
 )
 def test_retry_after_is_honoured_up_to_a_bound(server, header, pause):
     fake = FakeTime()
@@ -127,9 +130,11 @@ def test_a_refusal_is_not_asked_again_and_says_why(server, status):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"not json", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{}]}', b'{"choices": {"0": 1}}', b"\xff\xfe"]
-    + [b'{"choices": [{"message": {"content": null}}]}', b'{"choices": [{"message": {"content": "  "}}]}']
-    + [b'{"choices": [{"message": {"content": 7}}]}', b"[" * 100_000, b'{"choices": [{"message": "correct"}]}'],
+    [
+        *(b"", b"not json", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{}]}', b'{"choices": {"0": 1}}', b"\xff"),
+        *(b'{"choices": [{"message": {"content": null}}]}', b'{"choices": [{"message": {"content": "  "}}]}'),
+        *(b'{"choices": [{"message": {"content": 7}}]}', b'{"choices": [{"message": "correct"}]}', b"[" * 100_000),
+    ],
 )
 def test_what_is_no_chat_completion_is_a_failure(server, data):
     fake = FakeTime()
@@ -181,8 +186,10 @@ def test_no_redirect_is_followed_and_the_key_stays_here(server, status, monkeypa
 
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/passwd", "ftp://host/v1", "localhost:8000/v1", "http://", "", "data:text/plain,x", "/v1"]
-    + ["http://user:sk-secret@host/v1", "https://host/v1?api_key=sk-secret", "https://host/v1#sk-secret"],
+    [
+        *("file:///etc/passwd", "ftp://host/v1", "localhost:8000/v1", "http://", "", "data:text/plain,x", "/v1"),
+        *("http://user:sk-secret@host/v1", "https://host/v1?api_key=sk-secret", "https://host/v1#sk-secret"),
+    ],
 )
 def test_only_a_plain_http_address_is_taken_and_no_secret_in_it_is_shown(url):
     with pytest.raises(ValueError, match="base_url") as caught:

@@ -84,8 +84,10 @@ def test_a_score_is_where_the_number_lies_between_the_ends(reply, value):
 
 @pytest.mark.parametrize(
     "reply",
-    ["Score: 0.9", "Score: 11", "Score: -1", "Score: 7/10", "Score: 1e1", "Score: nan", "Score: inf", "Score: seven"]
-    + ["Score: ٣", "Score: 3,5", "Score: 3\nScore: 4", "score: 3", "3", "Score: ", "Score: 7 out of 10"],
+    [
+        *("Score: 0.9", "Score: 11", "Score: -1", "Score: 7/10", "Score: 1e1", "Score: nan", "Score: inf", "score: 3"),
+        *("Score: ٣", "Score: 3,5", "Score: 3\nScore: 4", "3", "Score: ", "Score: 7 out of 10", "Score: seven"),
+    ],
 )
 def test_any_other_number_is_unreadable(reply):
     with pytest.raises(Unreadable):
@@ -133,7 +135,7 @@ def test_fields_are_filled_with_what_the_example_has():
     assert render(template, "x", EXAMPLE, score(0, 1)) == f"Which organ?|CT ‹b›|x|{score(0, 1).form}|{{'json': 1}}"
     with pytest.raises(KeyError, match="no column 'promt'"):
         render("{promt}{completion}", "x", EXAMPLE, verdict())
-    with pytest.raises(ValueError, match="needs {completion}"):
+    with pytest.raises(ValueError, match=r"needs \{completion\}"):
         check_template("{prompt} {reference}")
 
 
