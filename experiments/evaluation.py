@@ -67,6 +67,7 @@ def evaluate(
     indices = range(fabric.global_rank, len(loader.source), fabric.world_size)
     loaded = [(index, found[0]) for index in indices if (found := loader.get(index)) is not None]
     rows = []
+    scorer = Scorer(reward) if reward is not None else None
     for decoding in decodings(config, within=within):
         sampling = Sampling(max_new_tokens=config.max_new_tokens, temperature=decoding.temperature)
         keys = [
@@ -76,7 +77,7 @@ def evaluate(
             [example for _, example in loaded], group_size=decoding.samples, sampling=sampling, seed_keys=keys
         )
         for (index, _), group in zip(loaded, groups, strict=True):
-            rows += _rows(index, decoding.name, group, reward)
+            rows += _rows(index, decoding.name, group, scorer)
     examples = [example for _, example in loaded]
     if fabric.world_size > 1:
         import torch.distributed
@@ -88,13 +89,12 @@ def evaluate(
     return rows, examples
 
 
-def _rows(index: int, decoding: str, group: Group, reward: Reward | None) -> list[dict[str, Any]]:
+def _rows(index: int, decoding: str, group: Group, scorer: Scorer | None) -> list[dict[str, Any]]:
     example = group.example
     scores = [None] * len(group.completions)
-    if reward is not None:
-        with Scorer(reward) as scorer:
-            scorer.submit(group)
-            scores = [score.value for score in scorer.results()[0].scores or ()]  # type: ignore[misc]
+    if scorer is not None:
+        scorer.submit(group)
+        scores = [score.value for score in scorer.results()[0].scores or ()]  # type: ignore[misc]
     return [
         {
             "index": index,
