@@ -46,10 +46,12 @@ def train_rl(
     fabric: Fabric,
     record: Callable[[RLStep], None],
     folder: Path,
+    after_update: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Train `policy` in place from `reward`, continuing from the newest checkpoint in `folder` where there is one.
 
-    `record` is called on rank 0 after every step, before its checkpoint is written.
+    `after_update` is called on every rank after a step's update (to evaluate, say), then `record` on rank 0, then the
+    checkpoint is written.
     """
     reference = frozen_copy(policy) if settings.clipping.kl_coef > 0 else None
     learner = Learner(policy, reference, settings, fabric, load_step(policy, folder), reward)
@@ -81,6 +83,7 @@ def train_rl(
             reward.observe([*draw.discarded, *(score for group in groups for score in group.scores or ())])
             metrics = learner.finish_step(drawn=draw.drawn) | reward_metrics(groups, reward.at(step))
             metrics |= draw.metrics(groups) | clock.metrics(groups)
+            after_update(learner.step)
             if fabric.is_global_zero:
                 record(RLStep(step=learner.step, groups=groups, advantages=advantages, metrics=metrics))
                 if settings.checkpoint_every and learner.step % settings.checkpoint_every == 0:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from groundrl.algorithms.advantages import BEYOND_THE_GROUP, KL_IN_REWARD
 from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.optimizers import OptimizerName
 from groundrl.rollout.engine import Sampling
 
 
@@ -16,6 +17,7 @@ class SFTSettings:
 
     steps: int
     batch_size: int = 64
+    optimizer: OptimizerName = "adamw"
     lr: float = 5e-4
     warmup: float = 0.05
     weight_decay: float = 0.0

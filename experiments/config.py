@@ -76,6 +76,7 @@ class SFTStage(Stage):
 
     kind: Literal["sft"]
     batch_size: int = Field(default=64, ge=1)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(default=1e-5, gt=0.0)
     warmup: float = Field(default=0.05, ge=0.0, le=1.0)
 
@@ -132,9 +133,13 @@ class RLStage(Stage):
 
 
 class EvaluationConfig(Strict):
-    """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer."""
+    """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer.
+
+    `every`: also within RL stages after so many steps, one sample and one greedy answer each; 0 is not at all.
+    """
 
     samples_per_example: int = Field(default=8, ge=1)
+    every: int = Field(default=0, ge=0)
     max_new_tokens: int = Field(default=256, ge=1)
     metrics: tuple[str, ...] = METRICS
 

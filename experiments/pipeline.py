@@ -98,21 +98,28 @@ class Pipeline:
                 rl_settings(stage, self.config.seed),
                 fabric=self.fabric,
                 record=recorder.rl if recorder is not None else lambda step: None,
+                after_update=lambda step: self._evaluate_within(stage, step, policy, recorder),
                 folder=checkpoint,
             )
         self._note_skipped(stage.name, loader)
 
-    def _evaluate(self, stage: str, policy: Policy, recorder: Recorder | None) -> None:
-        rows_file = self.folder.evaluation_rows(stage)
+    def _evaluate_within(self, stage: RLStage, step: int, policy: Policy, recorder: Recorder | None) -> None:
+        """A point of the held-out curve; the end of a stage has an evaluation of its own."""
+        every = self.config.evaluation.every
+        if every and step % every == 0 and step < stage.steps:
+            self._evaluate(stage.name, policy, recorder, step=step)
+
+    def _evaluate(self, stage: str, policy: Policy, recorder: Recorder | None, *, step: int | None = None) -> None:
+        rows_file = self.folder.evaluation_rows(stage, step=step)
         if "test" not in self.sources or rows_file.is_file():
             return
         source = self.sources["test"]
         evaluation = self.config.evaluation
-        self.progress.say(f"evaluating {stage} on {len(source)} test examples")
+        if step is None:
+            self.progress.say(f"evaluating {stage} on {len(source)} test examples")
         loader = Loader(policy, source, reserve=evaluation.max_new_tokens, on_error=self.config.data.on_error)
-        rows, examples = evaluate(
-            loader, LocalEngine(policy), self.reward, evaluation, seed=self.config.seed, fabric=self.fabric
-        )
+        settings: dict[str, Any] = {"seed": self.config.seed, "fabric": self.fabric, "within": step is not None}
+        rows, examples = evaluate(loader, LocalEngine(policy), self.reward, evaluation, **settings)
         self._note_skipped(f"evaluation of {stage}", loader)
         if recorder is not None:
             recorder.examples.add(examples)

@@ -25,13 +25,13 @@ def per_group(
 ) -> Float[Tensor, "P G"]:
     """`rule` of the valid rewards of each group, in float64.
 
-    Exactly 0 for an invalid completion and for a group that has nothing to compare: fewer than two valid rewards, or
-    all of them equal (the rounding of their mean must not become an advantage).
+    Exactly 0 for an invalid completion and for a group of fewer than two valid rewards; for an all-equal one as well,
+    for float64 adds float32 rewards up without rounding, so that they do not differ from their mean.
     """
     result = torch.zeros_like(rewards_PG, dtype=torch.float64)
     for group, valid in enumerate(valid_PG):
         rewards = rewards_PG[group, valid].double()
-        if len(rewards) >= 2 and (rewards != rewards[0]).any():
+        if len(rewards) >= 2:
             result[group, valid] = rule(rewards)
     return result
 

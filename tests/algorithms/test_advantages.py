@@ -101,7 +101,7 @@ def test_groups_do_not_see_each_other(make_window, name):
 
 
 @each_estimator
-@pytest.mark.parametrize("rewards", [[0.7], [0.1, 0.1, 0.1], [1e9, 1e9], [0.0] * 5])
+@pytest.mark.parametrize("rewards", [[0.7], [0.1, 0.1, 0.1], [1e9, 1e9], [0.0] * 5, [1 / 3] * 7, [0.7] * 49])
 def test_a_singleton_and_an_all_equal_group_have_exactly_0(make_window, name, rewards):
     zeros = torch.zeros(len(rewards), 1)
     assert torch.equal(ADVANTAGES[name](make_window([rewards])), zeros)
