@@ -12,12 +12,17 @@ from groundrl.rewards import Group, Judge, Reward, part_statistics
 from groundrl.rewards.reward import parts_of
 
 
+def valid_values(group: Group) -> list[float]:
+    """The totals of the completions that have one."""
+    return [score.value for score in group.scores or () if score.value is not None]
+
+
 def reward_metrics(groups: Sequence[Group], reward: Reward) -> dict[str, float]:
     """The `reward/*`, `groups/*` and `completions/*` fields of metrics.jsonl over scored groups.
 
     A judge adds `usage/<its name>/*`: what it has cost since this process began, on this rank.
     """
-    totals = [[score.value for score in group.scores or () if score.value is not None] for group in groups]
+    totals = [valid_values(group) for group in groups]
     kept = [values for values in totals if len(values) >= 2]
     flat = np.array([value for values in totals for value in values])
     completions = [completion for group in groups for completion in group.completions]
