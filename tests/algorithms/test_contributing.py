@@ -1,4 +1,4 @@
-"""CONTRIBUTING's example of a new estimator is what it says: one small file, one line, and a key of the configuration."""
+"""CONTRIBUTING's example of a new estimator is what it says: one small file and one line of the configuration."""
 
 import re
 from pathlib import Path
