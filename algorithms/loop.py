@@ -58,7 +58,7 @@ def train_rl(
     with make_scorer(reward, settings) as scorer:
         for step in range(learner.step, settings.steps):
             clock = Clock()
-            engine.sync(policy.version)
+            engine.sync(policy.model.state_dict(), policy.version)
             scorer.set_step(step)
             for group in engine.generate(**prompts_of_step(loader, order, settings, fabric, step)):
                 scorer.submit(group)

@@ -50,3 +50,8 @@ class RLSettings:
     def __post_init__(self) -> None:
         if self.sampling.temperature == 0:
             raise ValueError("RL explores by sampling: temperature 0 is greedy, every group would be all equal")
+        if self.sampling.truncates:
+            raise ValueError(
+                "RL learns from what the policy itself samples: top_k, top_p and min_p draw from another distribution, "
+                "and without importance correction the gradient is wrong; leave them to evaluation"
+            )

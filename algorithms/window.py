@@ -75,7 +75,11 @@ def collect(
     keep_old: bool,
     micro_batch_size: int,
 ) -> Window:
-    """Pack scored groups; compute the old log-probs where several epochs need them, and the reference's."""
+    """Pack scored groups; compute the old log-probs where several epochs need them, and the reference's.
+
+    Groups come as their sampling ends; they are put in prompt order, so that nothing numeric depends on that.
+    """
+    groups = sorted(groups, key=lambda group: group.index)
     rewards = torch.tensor(
         [[_value(score.value) for score in group.scores or ()] for group in groups], dtype=torch.float32
     )
