@@ -60,7 +60,7 @@ def train_rl(
     with make_scorer(reward, settings) as scorer:
         for step in range(learner.step, settings.steps):
             clock = Clock()
-            engine.sync(policy.version)
+            engine.sync(policy.model.state_dict(), policy.version)
             scorer.set_step(step)
             draw = Draw(loader, order, settings, fabric, step=step, start=learner.drawn)
             while draw.unfinished:

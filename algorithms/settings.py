@@ -55,6 +55,11 @@ class RLSettings:
     def __post_init__(self) -> None:
         if self.sampling.temperature == 0:
             raise ValueError("RL explores by sampling: temperature 0 is greedy, every group would be all equal")
+        if self.sampling.truncates and self.clipping.importance_correction == "none":
+            raise ValueError(
+                "RL learns from what the policy itself samples: top_k, top_p and min_p draw from another distribution, "
+                "and without importance_correction the gradient is wrong; leave them to evaluation"
+            )
         if self.dynamic_sampling < 0:
             raise ValueError(f"dynamic_sampling is a number of prompts, at least 0, got {self.dynamic_sampling}")
         if self.dynamic_sampling and self.advantage in BEYOND_THE_GROUP:

@@ -76,7 +76,8 @@ def evaluate(
         groups = engine.generate(
             [example for _, example in loaded], group_size=decoding.samples, sampling=sampling, seed_keys=keys
         )
-        for (index, _), group in zip(loaded, groups, strict=True):
+        in_order = sorted(groups, key=lambda group: group.index)
+        for (index, _), group in zip(loaded, in_order, strict=True):
             rows += _rows(index, decoding.name, group, scorer)
     examples = [example for _, example in loaded]
     if fabric.world_size > 1:

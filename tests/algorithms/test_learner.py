@@ -61,7 +61,7 @@ class ToyEngine:
         )
         yield Group(example=examples[0], completions=completions)
 
-    def sync(self, version):
+    def sync(self, weights, version):
         pass
 
 
@@ -168,6 +168,12 @@ def test_prompts_must_divide_among_processes(text_policy, even_ids, monkeypatch)
 def test_greedy_sampling_is_refused():
     with pytest.raises(ValueError, match="temperature 0 is greedy"):
         RLSettings(name="rl", steps=1, sampling=Sampling(temperature=0.0))
+
+
+@pytest.mark.parametrize("cut", [{"top_k": 5}, {"top_p": 0.9}, {"min_p": 0.1}])
+def test_sampling_from_another_distribution_than_the_policys_is_refused(cut):
+    with pytest.raises(ValueError, match="top_k, top_p and min_p draw from another distribution"):
+        RLSettings(name="rl", steps=1, sampling=Sampling(**cut))
 
 
 def test_dropout_is_off_in_rl(text_policy, even_ids):
