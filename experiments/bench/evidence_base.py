@@ -38,12 +38,12 @@ def greedy_ious(checkpoint: Path, scenes: int = SCENES) -> np.ndarray:
         sampling=Sampling(max_new_tokens=96, temperature=0.0),
         seed_keys=keys,
     )
-    ious = []
+    ious = np.zeros(scenes)
     for group in groups:
         truth = group.example.reference.boxes
         assert truth is not None
-        ious.append(set_iou(group.completions[0].boxes, truth))
-    return np.array(ious)
+        ious[group.index] = set_iou(group.completions[0].boxes, truth)
+    return ious
 
 
 def continued(lr: float, *, steps: int, folder: Path) -> Path:
