@@ -77,6 +77,10 @@ class Reward(ABC):
         if state:
             raise ValueError(f"reward {self.name!r} has no state, but was given {sorted(state)}")
 
+    def behind(self) -> Iterator[bytes]:
+        """What this reward's scores depend on beyond its own module and parameters: rules and data, for `fingerprint`."""
+        return iter(())
+
     def named(self, name: str) -> Reward:
         """The same reward under another name: that of its metric and legend."""
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
