@@ -78,7 +78,7 @@ class Reward(ABC):
             raise ValueError(f"reward {self.name!r} has no state, but was given {sorted(state)}")
 
     def behind(self) -> Iterator[bytes]:
-        """What this reward's scores depend on beyond its own module and parameters: rules and data, for `fingerprint`."""
+        """What the scores depend on beyond this module and the parameters (rules, data): part of the fingerprint."""
         return iter(())
 
     def named(self, name: str) -> Reward:

@@ -29,7 +29,7 @@ class Stated(NamedTuple):
     """Where a text states a fact, and the largest number that it gives."""
 
     spans: tuple[Span, ...]
-    count: int | None = None
+    number: int | None = None
 
 
 FactSet: TypeAlias = Mapping[Fact, Stated]
@@ -75,7 +75,7 @@ def fact_set(reading: Reading, lexicon: Lexicon) -> FactSet:
     facts: dict[Fact, Stated] = {}
     for mention in reading.mentions:
         old = facts.get(mention.fact, Stated(()))
-        counts = [count for count in (old.count, mention.count) if count is not None]
+        counts = [count for count in (old.number, mention.number) if count is not None]
         facts[mention.fact] = Stated((*old.spans, mention.span), max(counts, default=None))
     by_concept: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
@@ -85,7 +85,7 @@ def fact_set(reading: Reading, lexicon: Lexicon) -> FactSet:
         for alike in by_concept.values()
         if len(alike) > 1
         for fact in alike
-        if fact.polarity != ABSENT and facts[fact].count is None and not (fact.laterality and fact.anatomy)
+        if fact.polarity != ABSENT and facts[fact].number is None and not (fact.laterality and fact.anatomy)
         if any(_says_more(other, fact, lexicon) for other in alike)
     }
     return {fact: stated for fact, stated in facts.items() if fact not in vague}
@@ -153,7 +153,7 @@ def _matched(said: FactSet, true: FactSet, lexicon: Lexicon) -> list[Match]:
         Match(mine, fact, credit)
         for fact in true
         for mine in by_concept.get(fact.concept, ())
-        if (credit := _credit(mine, said[mine].count, fact, true[fact].count, lexicon)) > 0
+        if (credit := _credit(mine, said[mine].number, fact, true[fact].number, lexicon)) > 0
     ]
     if len(pairs) > 1:
         pairs.sort(key=lambda pair: (-pair.credit, order(pair.said), order(pair.true)))
@@ -213,10 +213,10 @@ def _contradictions(
             if opposite and (mine.polarity == ABSENT or mine not in matched):
                 yield Contradiction(mine, fact, "polarity")
                 break
-            if mine.polarity == fact.polarity == PRESENT and mine not in matched and fact not in found:
-                if flipped(mine.laterality, fact.laterality):
-                    yield Contradiction(mine, fact, "side")
-                    break
+            unmatched = mine.polarity == fact.polarity == PRESENT and mine not in matched and fact not in found
+            if unmatched and flipped(mine.laterality, fact.laterality):
+                yield Contradiction(mine, fact, "side")
+                break
         else:
             if mine.polarity == PRESENT and (excluded := lexicon.exclusive.get(mine.concept)):
                 clash = [fact for fact in true if fact.polarity == PRESENT and fact.concept in excluded]

@@ -42,12 +42,12 @@ class Fact(NamedTuple):
 class Mention(NamedTuple):
     """One place at which a text states a fact: characters `span` of the text.
 
-    `count` is the number stated of a countable concept; `definite` is whether it was named with "the".
+    `number` is how many are stated of a countable concept; `definite` is whether it was named with "the".
     """
 
     fact: Fact
     span: Span
-    count: int | None = None
+    number: int | None = None
     definite: bool = False
 
 
@@ -132,7 +132,7 @@ class _Sentence:
                     continue
                 mention = self._mention(item, target, status, owns_place=target.concept not in subjects)
                 if self.lexicon.concepts[target.concept].countable and status != ABSENT:
-                    mention = mention._replace(count=_count(item, target, before))
+                    mention = mention._replace(number=_count(item, target, before))
                 said.append(mention)
         return said
 

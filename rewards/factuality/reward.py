@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -109,7 +109,7 @@ def _abstain(reason: str) -> Score:
     return Score(value=None, status="abstain", parts=dict.fromkeys(_PARTS, silent), detail={"reason": reason})
 
 
-def _scored(value: float, evidence: dict[str, Score], detail: dict[str, object]) -> Score:
+def _scored(value: float, evidence: Mapping[str, Score], detail: Mapping[str, object]) -> Score:
     """Every score has the same parts, so that they are columns of one table."""
     return Score(value=value, parts={**dict.fromkeys(_PARTS, Score(value=0.0)), **evidence}, detail=detail)
 
@@ -125,19 +125,21 @@ def _evidence(
             credit=[round(match.credit, 3) for match in result.matches],
         ),
         "false_positives": _facts(result.false_positives, said, completion),
-        "misses": _part(result.misses, [true[fact].spans[0] for fact in result.misses], "reference_spans"),
+        "misses": _part(result.misses, {"reference_spans": [true[fact].spans[0] for fact in result.misses]}),
         "contradictions": _facts(
             [each.said for each in result.contradictions],
             said,
             completion,
             against=[str(each.true) for each in result.contradictions],
         ),
-        "inconsistencies": _part(clashes, _shifted((s for each in clashes for s in each.spans), completion)),
+        "inconsistencies": _part(
+            clashes, {"spans": _shifted((span for each in clashes for span in each.spans), completion)}
+        ),
     }
 
 
 def _facts(found: Sequence[Fact], said: FactSet, completion: Completion, **more: object) -> Score:
-    return _part(found, _shifted((said[fact].spans[0] for fact in found), completion), **more)
+    return _part(found, {"spans": _shifted((said[fact].spans[0] for fact in found), completion), **more})
 
 
 def _shifted(spans: Iterable[Span], completion: Completion) -> list[Span]:
@@ -146,8 +148,6 @@ def _shifted(spans: Iterable[Span], completion: Completion) -> list[Span]:
     return [(start + offset, end + offset) for start, end in spans]
 
 
-def _part(found: Sequence[object], spans: list[Span], key: str = "spans", **more: object) -> Score:
+def _part(found: Sequence[object], more: Mapping[str, object]) -> Score:
     """How many there are; what they are and where they stand."""
-    return Score(
-        value=float(len(found)), detail={"facts": [str(each) for each in found], key: spans, **more} if found else {}
-    )
+    return Score(value=float(len(found)), detail={"facts": [str(each) for each in found], **more} if found else {})

@@ -128,9 +128,8 @@ class Trie:
             elif form[0].isdigit():
                 if form.isdigit() and len(form) <= 4:
                     found.append(Hit(Kind.NUMBER, int(form), place, place + 1))
-            elif form in _HARD_ENDS or form == "\n":
-                if _ends(words, place, text, abbreviations):
-                    found.append(Hit(Kind.END, form, place, place + 1))
+            elif (form in _HARD_ENDS or form == "\n") and _ends(words, place, text, abbreviations):
+                found.append(Hit(Kind.END, form, place, place + 1))
             place += 1
         return found
 
