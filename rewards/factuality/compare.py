@@ -104,7 +104,7 @@ def compare(said: FactSet, true: FactSet, lexicon: Lexicon, *, absent_weight: fl
     matched, found = {match.said for match in matches}, {match.true for match in matches}
     contradictions = tuple(_contradictions(said, true, matched, found, lexicon))
     contradicting = {each.said for each in contradictions}
-    implied = {other for fact in true if fact.polarity != ABSENT for other in _implied(fact.concept, lexicon)}
+    implied = {other for fact in true if fact.polarity != ABSENT for other in lexicon.implied.get(fact.concept, ())}
     false_positives = tuple(
         fact
         for fact in said
@@ -185,17 +185,6 @@ def _credit(mine: Fact, count: int | None, fact: Fact, true_count: int | None, l
     return credit
 
 
-def _implied(concept: str, lexicon: Lexicon) -> Iterable[str]:
-    """What follows from a concept, however many steps away."""
-    waiting, seen = [concept], {concept}
-    while waiting:
-        for other in lexicon.implied.get(waiting.pop(), ()):
-            if other not in seen:
-                seen.add(other)
-                waiting.append(other)
-                yield other
-
-
 def _contradictions(
     said: FactSet, true: FactSet, matched: set[Fact], found: set[Fact], lexicon: Lexicon
 ) -> Iterable[Contradiction]:
@@ -203,7 +192,7 @@ def _contradictions(
     by_concept: dict[str, list[Fact]] = {}
     for fact in true:
         by_concept.setdefault(fact.concept, []).append(fact)
-        for concept in _implied(fact.concept, lexicon) if fact.polarity == PRESENT else ():
+        for concept in lexicon.implied.get(fact.concept, ()) if fact.polarity == PRESENT else ():
             by_concept.setdefault(concept, []).append(fact._replace(concept=concept))
     for mine in said:
         if mine in true or mine.polarity == UNCERTAIN:

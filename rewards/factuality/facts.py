@@ -63,20 +63,23 @@ def read_facts(text: str, lexicon: Lexicon | None = None) -> Reading:
     """The facts of a text, by the shipped lexicon unless another is given. Linear in the text; never raises."""
     known = load_lexicon() if lexicon is None else lexicon
     words = tokens(text, known.spelling)
-    hits = known.trie.hits(words, text, known.abbreviations, known.verbs)
+    hits = known.trie.hits(words, text, known.abbreviations)
     mentions: list[Mention] = []
     begin = first = 0
     for index in range(len(hits) + 1):
         if index == len(hits) or hits[index].kind == Kind.END:
             end = hits[index].start if index < len(hits) else len(words.forms)
-            if index > begin:
+            if any(hit.kind <= Kind.ATTRIBUTE for hit in hits[begin:index]):
                 mentions += _Sentence(hits[begin:index], first, end, words, known).mentions()
             begin, first = index + 1, end + 1
-    named = [(hit, (words.spans[hit.start][0], words.spans[hit.end - 1][1])) for hit in hits]
     return Reading(
         mentions=tuple(mentions),
-        modalities=tuple((hit.value, span) for hit, span in named if hit.kind == Kind.MODALITY),
-        places=tuple((h.value, span) for h, span in named if h.kind == Kind.ANATOMY and h.value not in known.wholes),
+        modalities=tuple((hit.value, words.span(hit.start, hit.end)) for hit in hits if hit.kind == Kind.MODALITY),
+        places=tuple(
+            (hit.value, words.span(hit.start, hit.end))
+            for hit in hits
+            if hit.kind == Kind.ANATOMY and hit.value not in known.wholes
+        ),
     )
 
 
@@ -147,11 +150,10 @@ class _Sentence:
             place = _nearest(item.places, target) or self.place
             if place and concept.anatomy and self.lexicon.lies_in(concept.anatomy, place):
                 place = None
-        start, end = self.words.spans[target.start][0], self.words.spans[target.end - 1][1]
         forms = self.words.forms
         return Mention(
             fact=Fact(target.concept, status, side, place),
-            span=(start, end),
+            span=self.words.span(target.start, target.end),
             definite="the" in (forms[item.start], forms[item.start - 1] if item.start else ""),
         )
 
@@ -165,8 +167,8 @@ class _Sentence:
                 case Kind.CONCEPT:
                     item.targets.append(_Target(index, hit.value, hit.start, hit.end))
                 case Kind.ATTRIBUTE:
-                    if (concept := self._resolved(index)) is not None:
-                        item.targets.append(_Target(index, concept, hit.start, hit.end))
+                    if (target := self._resolved(index)) is not None:
+                        item.targets.append(target)
                 case Kind.SIDE if self._continues(index):
                     item.sides[-1] = (hit.start, item.sides[-1][1] | hit.value)
                 case Kind.SIDE:
@@ -190,21 +192,14 @@ class _Sentence:
 
     def _joins(self, index: int) -> bool:
         """Whether a separator only joins two sides."""
-        hits = self.hits
-        if (
-            not 0 < index < len(hits) - 1
-            or hits[index].kind != Kind.ITEM
-            or hits[index].value not in self.lexicon.joiners
-        ):
+        hits, own = self.hits, self.hits[index]
+        if own.kind != Kind.ITEM or own.value not in self.lexicon.joiners or not 0 < index < len(hits) - 1:
             return False
         before, after = hits[index - 1], hits[index + 1]
-        return (
-            before.kind == after.kind == Kind.SIDE
-            and before.end == hits[index].start
-            and hits[index].end == after.start
-        )
+        adjacent = before.end == own.start and own.end == after.start
+        return adjacent and before.kind == after.kind == Kind.SIDE
 
-    def _resolved(self, index: int) -> str | None:
+    def _resolved(self, index: int) -> _Target | None:
         """The concept that an attribute makes with a place near it: `heart` and `enlarged` are cardiomegaly."""
         hits, compounds = self.hits, self.lexicon.compounds
         own = hits[index]
@@ -215,18 +210,19 @@ class _Sentence:
                 if distance > reach:
                     break
                 if hits[at].kind == Kind.ANATOMY and (hits[at].value, own.value) in compounds:
-                    return compounds[hits[at].value, own.value]
+                    concept = compounds[hits[at].value, own.value]
+                    return _Target(index, concept, min(own.start, hits[at].start), max(own.end, hits[at].end))
                 at += step
-        if len(hits) == 1 and own.end - own.start == self.length:  # "Normal." is said of the whole
-            return next(
-                (compounds[whole, own.value] for whole in self.lexicon.wholes if (whole, own.value) in compounds), None
-            )
-        return compounds.get(("*", own.value))
+        alone = len(hits) == 1 and own.end - own.start == self.length  # "Normal." is said of the whole
+        for place in (*(self.lexicon.wholes if alone else ()), "*"):
+            if (place, own.value) in compounds:
+                return _Target(index, compounds[place, own.value], own.start, own.end)
+        return None
 
 
 def _nearest(said: Sequence[tuple[int, T]], target: _Target) -> T | None:
-    """What was said last before a target in its item, else first after it."""
-    place = bisect_left(said, target.start, key=itemgetter(0))
+    """What was said last before the end of a target in its item, else first after it."""
+    place = bisect_left(said, target.end, key=itemgetter(0))
     return said[place - 1][1] if place else said[0][1] if said else None
 
 

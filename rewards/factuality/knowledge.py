@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from groundrl.rewards.factuality.compare import FactSet, Stated, fact_set, flipped
+from groundrl.rewards.factuality.compare import FactSet, Stated, flipped
 from groundrl.rewards.factuality.facts import Fact, Reading, Span
 from groundrl.rewards.factuality.lexicon import Lexicon
 from groundrl.rewards.factuality.scopes import ABSENT, PRESENT
@@ -27,9 +27,8 @@ class Inconsistency(NamedTuple):
         return f"{self.kind}: {self.first} / {self.second}"
 
 
-def inconsistencies(reading: Reading, lexicon: Lexicon) -> tuple[Inconsistency, ...]:
-    """Each kind and pair once, in an order that does not depend on that of the text."""
-    facts = fact_set(reading, lexicon)
+def inconsistencies(reading: Reading, facts: FactSet, lexicon: Lexicon) -> tuple[Inconsistency, ...]:
+    """Each kind and pair once, in an order that does not depend on that of the text; `facts` are the reading's."""
     found = [
         *_contradictions(facts, lexicon),
         *_exclusive(facts, lexicon),

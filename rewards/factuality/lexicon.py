@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from groundrl.rewards.factuality.schema import check_section, check_whole
-from groundrl.rewards.factuality.tokens import Kind, Spelling, Trie
+from groundrl.rewards.factuality.tokens import ENDS, Kind, Spelling, Trie
 
 LexiconSource: TypeAlias = str | Path | Mapping[str, Any] | None
 
@@ -45,7 +45,6 @@ class Lexicon:
     within: Mapping[str, str]
     wholes: frozenset[str]
     units: frozenset[str]
-    verbs: frozenset[str]
     joiners: frozenset[str]
     abbreviations: frozenset[str]
     exclusive: Mapping[str, frozenset[str]]
@@ -130,9 +129,6 @@ def compiled(text: str) -> Lexicon:
         name: Concept(**{key: value for key, value in entry.items() if key != "synonyms"})
         for name, entry in sections["concepts"].items()
     }
-    implied: dict[str, tuple[str, ...]] = {}
-    for first, second in sections["implied"]:
-        implied[first] = (*implied.get(first, ()), second)
     return Lexicon(
         trie=trie,
         spelling=spelling,
@@ -141,16 +137,15 @@ def compiled(text: str) -> Lexicon:
         within={name: entry["within"] for name, entry in sections["anatomy"].items() if "within" in entry},
         wholes=frozenset(name for name, entry in sections["anatomy"].items() if entry.get("whole")),
         units=plain(sections["units"]),
-        verbs=plain(sections["verbs"]),
         joiners=plain(sections["joiners"]),
         abbreviations=plain(sections["abbreviations"]),
         exclusive=_expanded(sections["exclusive"], concepts),
-        implied=implied,
+        implied=_followed(sections["implied"]),
         impossible=frozenset((modality, place) for modality, place in sections["impossible"]),
     )
 
 
-def _phrases(sections: Mapping[str, Any]) -> Iterator[tuple[str, Kind, object]]:
+def _phrases(sections: Mapping[str, Any]) -> Iterator[tuple[str, int, object]]:
     """Every phrase with what it stands for."""
     sides = {"bilateral": frozenset({"left", "right"})}
     for name, entry in sections["concepts"].items():
@@ -167,6 +162,8 @@ def _phrases(sections: Mapping[str, Any]) -> Iterator[tuple[str, Kind, object]]:
         yield from ((phrase, Kind.CUE, name) for phrase in phrases)
     yield from ((phrase, Kind.BREAK, phrase) for phrase in sections["terminators"])
     yield from ((phrase, Kind.ITEM, phrase) for phrase in sections["separators"])
+    yield from ((phrase, Kind.VERB, phrase) for phrase in sections["verbs"])
+    yield from ((mark, Kind.END, mark) for mark in ENDS)
     yield from ((phrase, Kind.NUMBER, number) for phrase, number in sections["numbers"].items())
 
 
@@ -179,3 +176,20 @@ def _expanded(pairs: Sequence[Sequence[str]], concepts: Mapping[str, Concept]) -
             excluded.setdefault(first, set()).add(other)
             excluded.setdefault(other, set()).add(first)
     return {name: frozenset(others) for name, others in excluded.items()}
+
+
+def _followed(pairs: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Each concept with all that follow from it, however many steps away."""
+    direct: dict[str, list[str]] = {}
+    for first, second in pairs:
+        direct.setdefault(first, []).append(second)
+    implied: dict[str, tuple[str, ...]] = {}
+    for concept in direct:
+        found: list[str] = []
+        waiting = [concept]
+        while waiting:
+            new = [each for each in direct.get(waiting.pop(), ()) if each != concept and each not in found]
+            found += new
+            waiting += new
+        implied[concept] = tuple(found)
+    return implied

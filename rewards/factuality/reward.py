@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from groundrl.rewards.factuality import compare, facts, knowledge, scopes, tokens
-from groundrl.rewards.factuality import lexicon as words
-from groundrl.rewards.factuality.compare import Comparison, FactSet, fact_set
+from groundrl.rewards.factuality.compare import Comparison, FactSet, compare, fact_set, quiet
 from groundrl.rewards.factuality.facts import Fact, Reading, Span, read_facts
 from groundrl.rewards.factuality.knowledge import Inconsistency, inconsistencies
 from groundrl.rewards.factuality.lexicon import LexiconSource, compiled, merged_text
+from groundrl.rewards.factuality.reading import answer_text, rules
 from groundrl.rewards.glossary import Completion, Example, Score
 from groundrl.rewards.lazy import lazy
 from groundrl.rewards.reward import Reward, unreadable
@@ -58,9 +56,7 @@ class Factuality(Reward):
 
     def behind(self) -> Iterator[bytes]:
         """The words and the source of the rules."""
-        yield self._words.encode()
-        for module in (compare, facts, knowledge, scopes, tokens, words):
-            yield inspect.getsource(module).encode()
+        return rules(self._words)
 
     def score(self, completion: Completion, example: Example) -> Score:
         """The agreement; abstains where the reference has no report, or one without facts."""
@@ -74,26 +70,18 @@ class Factuality(Reward):
         reading = read_facts(answer_text(completion), known)
         said = fact_set(reading, known)
         if not true:
-            claims = [fact for fact in said if not compare.quiet(fact, known)]
+            claims = [fact for fact in said if not quiet(fact, known)]
             if not claims:
                 return _abstain("no facts to compare")
             return _scored(
                 0.0, {"false_positives": _facts(claims, said, completion)}, {"reason": "no facts to agree with"}
             )
-        result = compare.compare(said, true, known, absent_weight=self.absent_weight)
-        clashes = [each for each in inconsistencies(reading, known) if each[:3] not in excused]
+        result = compare(said, true, known, absent_weight=self.absent_weight)
+        clashes = [each for each in inconsistencies(reading, said, known) if each[:3] not in excused]
         costs = self.contradiction_cost * len(result.contradictions) / max(1.0, result.weight)
         value = min(1.0, max(0.0, result.f1 - costs - self.inconsistency_cost * len(clashes)))
         detail = {"precision": result.precision, "recall": result.recall, "f1": result.f1}
         return _scored(value, _evidence(result, clashes, said, true, completion), detail)
-
-
-def answer_text(completion: Completion) -> str:
-    """The answer with blanks for its boxes, so that a span in it is one in the answer."""
-    text = completion.answer or ""
-    for start, end in completion.parsed_boxes.spans:
-        text = text[:start] + " " * (end - start) + text[end:]
-    return text
 
 
 @lru_cache(maxsize=4096)
@@ -101,7 +89,8 @@ def _reference(report: str, lexicon: str) -> tuple[FactSet, frozenset[tuple[str,
     """The facts of a reference, and the inconsistencies that it has itself: a group shares them."""
     known = compiled(lexicon)
     reading: Reading = read_facts(report, known)
-    return fact_set(reading, known), frozenset(each[:3] for each in inconsistencies(reading, known))
+    facts = fact_set(reading, known)
+    return facts, frozenset(each[:3] for each in inconsistencies(reading, facts, known))
 
 
 def _abstain(reason: str) -> Score:

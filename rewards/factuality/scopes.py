@@ -53,27 +53,27 @@ def _directed(hits: Sequence[Hit], end: int) -> tuple[dict[int, str], dict[int, 
     """The cues that look forward and those that look back, with their statuses, by their index."""
     forward: dict[int, str] = {}
     backward: dict[int, str] = {}
-    at_place: dict[int, set[str]] = {}
-    for hit in hits:
-        if hit.kind == Kind.CUE and hit.value in _CUES:
-            at_place.setdefault(hit.start, set()).add(_CUES[hit.value][1])
-    follows = _finding_follows(hits)
-    for index, hit in enumerate(hits):
-        if hit.kind != Kind.CUE or hit.value not in _CUES:
-            continue
-        status, direction = _CUES[hit.value]
-        following = hits[index + 1] if index + 1 < len(hits) else None
-        last = hit.end == end or (following is not None and following[0] == Kind.BREAK and following.start == hit.end)
-        if direction == "both":
-            forward[index] = backward[index] = status
-        elif at_place[hit.start] >= {"forward", "backward"}:
-            if (direction == "forward") == follows[index]:
-                (forward if direction == "forward" else backward)[index] = status
-        elif direction == "forward" and status == ABSENT and last:
-            backward[index] = status
-        else:
-            (forward if direction == "forward" else backward)[index] = status
+    looking = {"forward": (forward,), "backward": (backward,), "both": (forward, backward)}
+    cues = [(index, hit, *_CUES[hit.value]) for index, hit in enumerate(hits) if hit.value in _CUES]
+    backs = {hit.start for _, hit, _, direction in cues if direction == "backward"}
+    twofold = backs and {hit.start for _, hit, _, direction in cues if direction == "forward"} & backs
+    follows = _finding_follows(hits) if twofold else []
+    for index, hit, status, direction in cues:
+        if hit.start in twofold:
+            direction = direction if (direction == "forward") == follows[index] else ""
+        elif direction == "forward" and status == ABSENT and _is_last(hits, index, end):
+            direction = "backward"
+        for one in looking.get(direction, ()):
+            one[index] = status
     return forward, backward
+
+
+def _is_last(hits: Sequence[Hit], index: int, end: int) -> bool:
+    """Whether the sentence, or its part before a terminator, ends with this phrase."""
+    place = hits[index].end
+    return place == end or (
+        index + 1 < len(hits) and hits[index + 1].kind == Kind.BREAK and hits[index + 1].start == place
+    )
 
 
 def _finding_follows(hits: Sequence[Hit]) -> list[bool]:
