@@ -26,9 +26,9 @@ _AXES = (frozenset({"left", "right"}), frozenset({"top", "bottom"}))
 
 
 class Stated(NamedTuple):
-    """Where a text states a fact, and the largest number that it gives."""
+    """Where a text first states a fact, and the largest number that it gives of it anywhere."""
 
-    spans: tuple[Span, ...]
+    span: Span
     number: int | None = None
 
 
@@ -74,9 +74,10 @@ def fact_set(reading: Reading, lexicon: Lexicon) -> FactSet:
     """The facts of a text as a set; a vaguer repetition ("the effusion is small") adds no fact to "left effusion"."""
     facts: dict[Fact, Stated] = {}
     for mention in reading.mentions:
-        old = facts.get(mention.fact, Stated(()))
-        counts = [count for count in (old.number, mention.number) if count is not None]
-        facts[mention.fact] = Stated((*old.spans, mention.span), max(counts, default=None))
+        span, number = facts.get(mention.fact, Stated(mention.span))
+        if number is None or (mention.number or 0) > number:
+            number = mention.number
+        facts[mention.fact] = Stated(span, number)
     by_concept: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
         by_concept.setdefault(fact[:2], []).append(fact)

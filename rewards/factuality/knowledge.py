@@ -99,4 +99,4 @@ def _flips(reading: Reading) -> Iterator[Inconsistency]:
 
 
 def _spans(*stated: Stated) -> tuple[Span, ...]:
-    return tuple(each.spans[0] for each in stated)
+    return tuple(each.span for each in stated)

@@ -114,7 +114,7 @@ def _evidence(
             credit=[round(match.credit, 3) for match in result.matches],
         ),
         "false_positives": _facts(result.false_positives, said, completion),
-        "misses": _part(result.misses, {"reference_spans": [true[fact].spans[0] for fact in result.misses]}),
+        "misses": _part(result.misses, {"reference_spans": [true[fact].span for fact in result.misses]}),
         "contradictions": _facts(
             [each.said for each in result.contradictions],
             said,
@@ -128,7 +128,7 @@ def _evidence(
 
 
 def _facts(found: Sequence[Fact], said: FactSet, completion: Completion, **more: object) -> Score:
-    return _part(found, {"spans": _shifted((said[fact].spans[0] for fact in found), completion), **more})
+    return _part(found, {"spans": _shifted((said[fact].span for fact in found), completion), **more})
 
 
 def _shifted(spans: Iterable[Span], completion: Completion) -> list[Span]:

@@ -116,7 +116,7 @@ class Trie:
                 continue
             node = first(form)
             if node is None:
-                if form.isdigit() and len(form) <= 4:
+                if form.isascii() and form.isdigit() and len(form) <= 4:
                     found.append(Hit(Kind.NUMBER, int(form), place, place + 1))
                 continue
             at, meanings = place, None

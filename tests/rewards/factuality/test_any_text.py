@@ -34,7 +34,7 @@ def score(report, text):
     return Factuality().score(Completion(text=text), Example(id="e", prompt="p", reference=Reference(report=report)))
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(text=texts, report=st.one_of(texts, reports.map(" ".join)))
 def test_nothing_raises_and_the_range_holds(text, report):
     result = score(report, text)
@@ -44,14 +44,14 @@ def test_nothing_raises_and_the_range_holds(text, report):
         assert 0 <= mention.span[0] < mention.span[1] <= len(text)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(report=texts.filter(lambda text: "<" not in text and text.strip()))
 def test_no_text_is_better_than_the_reference_itself(report):
     result = score(report, report)
     assert result.value == (pytest.approx(1.0) if read_facts(report).mentions else None)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(report=reports, said=reports, data=st.data())
 def test_the_order_of_sentences_does_not_matter(report, said, data):
     shuffled = data.draw(st.permutations(said))
@@ -60,7 +60,7 @@ def test_the_order_of_sentences_does_not_matter(report, said, data):
     assert {k: p.value for k, p in first.parts.items()} == {k: p.value for k, p in second.parts.items()}
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(report=reports, said=texts.filter(lambda text: "<" not in text), times=st.integers(2, 4))
 def test_repeating_a_text_earns_nothing(report, said, times):
     assert score(" ".join(report), "\n\n".join([said] * times)).value == score(" ".join(report), said).value
@@ -92,8 +92,8 @@ def lines_run(function, *arguments):
 
 @pytest.mark.parametrize("piece", HARD)
 def test_the_cost_is_linear(piece):
-    texts = [(piece * 10_000)[:size] for size in (2_000, 4_000, 8_000)]
-    score(piece, texts[0])
+    texts = [(piece * 10_000)[:size] for size in (1_000, 2_000, 4_000)]
+    score("Left effusion. Two nuclei.", texts[0])  # read the reference and the words once, before counting
     small, middle, large = (lines_run(score, "Left effusion. Two nuclei.", text) for text in texts)
     assert large - middle < 2.5 * (middle - small) + 200
 
@@ -102,4 +102,8 @@ def test_a_megabyte_is_read():
     text = " ".join(POOL)
     text = (text * (1_000_000 // len(text) + 1))[:1_000_000]
     assert score("Left effusion.", text).status == "ok"
-    assert score("Left effusion.", "no " * 300_000 + "effusion").status == "ok"
+
+
+@pytest.mark.parametrize("piece", ["no ", "left nodule ", "the heart enlarged normal "])
+def test_a_long_repetition_is_read(piece):
+    assert score("Left effusion.", piece * 8_000 + "effusion").status == "ok"

@@ -70,6 +70,7 @@ def test_facts(facts, text, expected):
         ("A 2.5 nodule.", {"nodule": None}),
         ("99999999 nodules.", {"nodule": None}),
         ("Two cells. Nuclei.", {"nucleus": None}),
+        ("² nuclei, ９ nuclei.", {"nucleus": None}),
     ],
 )
 def test_numbers(text, numbers):
@@ -89,7 +90,8 @@ def test_spans_are_those_of_the_words():
 def test_all_chexpert_and_nih_observations_are_known():
     chexpert = (
         "No finding; enlarged cardiomediastinum; cardiomegaly; lung opacity; lung lesion; edema; consolidation; "
-        "pneumonia; atelectasis; pneumothorax; pleural effusion; pleural other such as pleural plaque; fracture; support devices"
+        "pneumonia; atelectasis; pneumothorax; pleural effusion; pleural other such as pleural plaque; "
+        "fracture; support devices"
     )
     nih = (
         "atelectasis; cardiomegaly; effusion; infiltration; mass; nodule; pneumonia; pneumothorax; consolidation; "
