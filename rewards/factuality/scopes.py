@@ -41,7 +41,7 @@ class Scopes:
         if not any(hit.kind == Kind.CUE for hit in hits):
             return
         forward, backward = _directed(hits, end)
-        back, splices = _backward(hits, backward, joiners)
+        back, splices = _backward(hits, backward, forward, joiners)
         reached = _forward(hits, forward, splices, self.denied_by)
         for index in range(total):
             both = (reached[index], back[index])
@@ -89,7 +89,9 @@ def _finding_follows(hits: Sequence[Hit]) -> list[bool]:
     return follows
 
 
-def _backward(hits: Sequence[Hit], cues: dict[int, str], joiners: frozenset[str]) -> tuple[list[str], set[int]]:
+def _backward(
+    hits: Sequence[Hit], cues: dict[int, str], forward: dict[int, str], joiners: frozenset[str]
+) -> tuple[list[str], set[int]]:
     """What backward cues make of each hit, and the commas at which one of them ended."""
     back = [PRESENT] * len(hits)
     splices: set[int] = set()
@@ -109,13 +111,9 @@ def _backward(hits: Sequence[Hit], cues: dict[int, str], joiners: frozenset[str]
         elif hit.kind == Kind.ITEM and hit.value == "," and seen and not joined:
             splices.add(index)
             active = PRESENT
-        elif hit.kind == Kind.BREAK or (hit.kind == Kind.VERB and seen) or _is_negation(hit):
+        elif hit.kind == Kind.BREAK or (hit.kind == Kind.VERB and seen) or forward.get(index) == ABSENT:
             active = PRESENT
     return back, splices
-
-
-def _is_negation(hit: Hit) -> bool:
-    return hit.kind == Kind.CUE and hit.value == "negated_forward"
 
 
 def _forward(hits: Sequence[Hit], cues: dict[int, str], splices: set[int], denied_by: list[int]) -> list[str]:

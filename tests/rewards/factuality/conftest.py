@@ -1,23 +1,11 @@
-"""Scores of a text against a reference report, and the tables of sentences."""
+"""Scores of a text against a reference report, and the facts of a text."""
 
-import csv
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from groundrl.rewards import Example, Factuality, Reference, Score
 from groundrl.rewards.factuality import read_facts
-
-
-def table(name: str) -> list[dict[str, str]]:
-    with (Path(__file__).parent / name).open(newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
-
-
-@pytest.fixture(scope="session")
-def sentences() -> list[dict[str, str]]:
-    return table("sentences.tsv")
 
 
 @pytest.fixture(scope="session")

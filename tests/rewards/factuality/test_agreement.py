@@ -41,6 +41,15 @@ def test_no_domain_is_left_behind(domain):
     assert sum(agree) / len(agree) >= 0.95
 
 
+def test_sentences_written_after_the_rules_and_before_their_first_reading():
+    """75 of 91 on the first reading; what that showed was mended, so it is a regression test now."""
+    rows = read("heldout.tsv")
+    both = sum(len(expected(row) & found(row["sentence"])) for row in rows)
+    either = sum(len(expected(row) | found(row["sentence"])) for row in rows)
+    assert len(rows) >= 50
+    assert both / either >= 0.95
+
+
 def compared():
     """(sentence, concept) -> (ours, medspaCy's) for every finding of the generated sentences."""
     pairs = {}
