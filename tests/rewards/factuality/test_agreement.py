@@ -24,12 +24,22 @@ def found(sentence):
     return {mention.fact[:2] for mention in read_facts(sentence).mentions}
 
 
-def test_polarity_agrees_with_sentences_written_before_the_rules():
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("sentences.tsv", 200),  # written before the rules; 321 of 330 on the first reading
+        (
+            "heldout.tsv",
+            50,
+        ),  # written after them, before their first reading: 75 of 91; then what that showed was mended
+    ],
+)
+def test_polarity_agrees_with_sentences_written_by_hand(name, least):
     """Of all (sentence, concept, polarity) on either side: what is missed, wrong or too much counts against us."""
-    rows = read("sentences.tsv")
+    rows = read(name)
     both = sum(len(expected(row) & found(row["sentence"])) for row in rows)
     either = sum(len(expected(row) | found(row["sentence"])) for row in rows)
-    assert len(rows) >= 200
+    assert len(rows) >= least
     assert both / either >= 0.95
 
 
@@ -39,15 +49,6 @@ def test_no_domain_is_left_behind(domain):
     agree = [expected(row) == found(row["sentence"]) for row in rows]
     assert len(rows) >= 25
     assert sum(agree) / len(agree) >= 0.95
-
-
-def test_sentences_written_after_the_rules_and_before_their_first_reading():
-    """75 of 91 on the first reading; what that showed was mended, so it is a regression test now."""
-    rows = read("heldout.tsv")
-    both = sum(len(expected(row) & found(row["sentence"])) for row in rows)
-    either = sum(len(expected(row) | found(row["sentence"])) for row in rows)
-    assert len(rows) >= 50
-    assert both / either >= 0.95
 
 
 def compared():

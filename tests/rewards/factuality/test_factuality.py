@@ -134,6 +134,11 @@ def test_an_answer_that_contradicts_itself_pays_for_it(against):
     assert clash.value < 0.5
 
 
+def test_what_the_reference_does_itself_is_excused(against):
+    report = "Left effusion. No effusion. The lungs are clear. Consolidation."
+    assert against(report, report).value == 1.0
+
+
 def test_what_is_implied_is_neither_extra_nor_deniable(against):
     assert against("Right pneumonia.", "Right pneumonia with opacity.").value == 1.0
     assert against("Right pneumonia.", "Right pneumonia. No opacity.").parts["contradictions"].value == 1.0

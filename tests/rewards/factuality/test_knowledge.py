@@ -29,6 +29,7 @@ from groundrl.rewards.factuality.knowledge import inconsistencies
         ("A small left effusion. The right effusion is loculated.", ["flip: pleural_effusion / right"]),
         ("A small left effusion. The left effusion is loculated.", []),
         ("Bilateral effusions. The right effusion is loculated.", []),
+        ("A small left effusion. A right effusion. The right effusion is loculated.", []),
         ("Possible effusion. No effusion.", []),
     ],
 )
