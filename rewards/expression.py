@@ -13,6 +13,7 @@ from groundrl.rewards.detection import Confidence, FBetaIoU, MatchedIoU, Thresho
 from groundrl.rewards.factuality import Factuality
 from groundrl.rewards.gates import AtLeast, gate
 from groundrl.rewards.grounding import GIoU, SoftF1
+from groundrl.rewards.judge import Judge, score, verdict
 from groundrl.rewards.labels import LabelAccuracy, Mentions
 from groundrl.rewards.lengths import CosineLength, Length, Overlong, Repetition
 from groundrl.rewards.medloc import MedLoc
@@ -34,12 +35,13 @@ REWARDS: dict[str, type[Reward]] = {
     kind.__name__: kind
     for kind in (
         *(SoftF1, GIoU, FBetaIoU, MatchedIoU, ThresholdIoU, MeanAP, Confidence, MedMOBox, MedLoc),
-        *(LabelAccuracy, Mentions, Format, TagCount, Pattern, JsonSchema, Consistency, Factuality),
+        *(LabelAccuracy, Mentions, Format, TagCount, Pattern, JsonSchema, Consistency, Factuality, Judge),
         *(Overlong, Repetition, Length, CosineLength, AtLeast),
         *(FirstBoxIoU, ListedMeanAP, GreedyIoU, VisionReasoner, StartsWith, ErrorAsZero),
     )
 }
 CALLABLE: dict[str, Callable[..., Any]] = {**REWARDS, "gate": gate, "linear": linear}
+CALLABLE |= {"verdict": verdict, "score": score}
 METHODS = ("named", "clip", "scheduled")
 
 

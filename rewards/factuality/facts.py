@@ -203,9 +203,12 @@ class _Sentence:
         """The concept that an attribute makes with a place near it: `heart` and `enlarged` are cardiomegaly."""
         hits, compounds = self.hits, self.lexicon.compounds
         own = hits[index]
-        for step, reach in ((-1, _PLACE_BEFORE), (1, _PLACE_AFTER)):
+        # Its own item first, so that "touching the left border, two touching the top border" are two.
+        for step, reach, beyond in ((-1, _PLACE_BEFORE, False), (1, _PLACE_AFTER, False), (-1, _PLACE_BEFORE, True)):
             at = index + step
             while 0 <= at < len(hits) and hits[at].kind != Kind.BREAK:
+                if not beyond and hits[at].kind == Kind.ITEM and not self._joins(at):
+                    break
                 distance = own.start - hits[at].end if step < 0 else hits[at].start - own.end
                 if distance > reach:
                     break

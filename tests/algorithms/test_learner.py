@@ -9,6 +9,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from groundrl.algorithms.learner import Learner
+from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Completion, Example, Group, reward
 from groundrl.rollout.engine import Sampling
@@ -60,7 +61,7 @@ class ToyEngine:
         )
         yield Group(example=examples[0], completions=completions)
 
-    def sync(self, version):
+    def sync(self, weights, version):
         pass
 
 
@@ -109,6 +110,38 @@ def test_one_step_by_hand(rl_run):
     assert policy.version == 1
 
 
+@reward
+def nothing(completion: Completion, example: Example) -> float:
+    return 0.5
+
+
+def test_the_entropy_bonus_by_hand(rl_run):
+    """Without advantages the loss is -c H, H = 0.562335 for p = (3/4, 1/4), the same at each of the 3 tokens.
+
+    dH / d logit_i = -p_i (ln p_i + H), so that the gradient of the loss is c p_i (ln p_i + H).
+    """
+    policy = Policy(ToyModel(), ToyTokenizer(), None)
+    gradients = []
+    policy.model.logits.register_post_accumulate_grad_hook(lambda p: gradients.append(p.grad.clone()))
+    (step,) = rl_run(
+        policy,
+        [Example(id="toy", prompt="aa")],
+        reward=nothing,
+        engine=ToyEngine(),
+        steps=1,
+        prompts_per_step=1,
+        group_size=2,
+        micro_batch_size=1,  # shares of two micro-batches add up
+        clipping=ObjectiveSettings(entropy_coef=0.1),
+        sampling=Sampling(max_new_tokens=2),
+    )
+    p = torch.tensor([0.75, 0.25])
+    entropy = -(p * p.log()).sum()
+    assert step.metrics["loss"] == pytest.approx(-0.1 * entropy.item())
+    assert step.metrics["entropy"] == pytest.approx(entropy.item())
+    torch.testing.assert_close(gradients[-1], 0.1 * p * (p.log() + entropy))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(text_policy, text_examples, rl_run, value):
     before = {name: tensor.clone() for name, tensor in text_policy.model.state_dict().items()}
@@ -135,6 +168,12 @@ def test_prompts_must_divide_among_processes(text_policy, even_ids, monkeypatch)
 def test_greedy_sampling_is_refused():
     with pytest.raises(ValueError, match="temperature 0 is greedy"):
         RLSettings(name="rl", steps=1, sampling=Sampling(temperature=0.0))
+
+
+@pytest.mark.parametrize("cut", [{"top_k": 5}, {"top_p": 0.9}, {"min_p": 0.1}])
+def test_sampling_from_another_distribution_than_the_policys_is_refused(cut):
+    with pytest.raises(ValueError, match="top_k, top_p and min_p draw from another distribution"):
+        RLSettings(name="rl", steps=1, sampling=Sampling(**cut))
 
 
 def test_dropout_is_off_in_rl(text_policy, even_ids):

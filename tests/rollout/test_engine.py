@@ -44,3 +44,19 @@ def test_a_temperature_out_of_bounds_is_refused(temperature):
 def test_at_least_one_token_is_sampled():
     with pytest.raises(ValueError, match="max_new_tokens must be at least 1, got 0"):
         Sampling(max_new_tokens=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"top_k": 0}, "top_k must be at least 1"),
+        ({"top_p": 0.0}, "top_p must be above 0 and at most 1"),
+        ({"top_p": 1.1}, "top_p must be above 0 and at most 1"),
+        ({"min_p": -0.1}, "min_p must be from 0 to 1"),
+        ({"min_p": float("nan")}, "min_p must be from 0 to 1"),
+        ({"stop": ("a", "")}, "a stop string must not be empty"),
+    ],
+)
+def test_other_settings_out_of_bounds_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Sampling(**wrong)

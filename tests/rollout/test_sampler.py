@@ -8,10 +8,11 @@ from scipy import stats
 
 from groundrl.rewards import Example
 from groundrl.rollout.batches import pad_batch
+from groundrl.rollout.drawing import draw
 from groundrl.rollout.engine import Sampling
 from groundrl.rollout.logprobs import CompletionLogprobs, masked_log_softmax
 from groundrl.rollout.policy import Policy
-from groundrl.rollout.sampler import LocalEngine, _draw, sample
+from groundrl.rollout.sampler import LocalEngine
 
 WINDOW = 8  # shorter than every prompt, so that a sliding window or a chunk does cut something off
 SMALL = {
@@ -53,7 +54,8 @@ ARCHITECTURES = {
 def generate(policy: Policy, examples, *, temperature: float, group_size: int = 2, tokens: int = 12, keys=None):
     sampling = Sampling(max_new_tokens=tokens, temperature=temperature)
     keys = keys or [f"key-{example.id}" for example in examples]
-    return list(LocalEngine(policy).generate(examples, group_size=group_size, sampling=sampling, seed_keys=keys))
+    groups = LocalEngine(policy).generate(examples, group_size=group_size, sampling=sampling, seed_keys=keys)
+    return sorted(groups, key=lambda group: group.index)  # they come as they finish
 
 
 def token_ids(groups) -> list[list[tuple[int, ...]]]:
@@ -106,6 +108,15 @@ def wide_vl(vl_policy: Policy) -> Policy:
     return vl_policy
 
 
+@pytest.fixture
+def ending(text_policy: Policy) -> Policy:
+    """An end token with about half of the probability, so that a group ends at different lengths."""
+    bias = torch.zeros(500)
+    bias[text_policy.end_ids[0]] = 6.0
+    text_policy.model.lm_head.register_forward_hook(lambda module, inputs, logits: logits + bias)
+    return text_policy
+
+
 class TestGreedy:
     def test_any_text_architecture_writes_what_generate_writes(self, architecture, text_examples):
         groups = generate(architecture, text_examples, temperature=0.0)
@@ -142,14 +153,14 @@ class TestChance:
         allowed = torch.tensor([True, True, True, False, True])
         log_probs = masked_log_softmax(logits, allowed, 0.7).expand(10_000, -1)
         uniforms = torch.from_numpy(np.random.default_rng(0).random(10_000))
-        counts = torch.bincount(_draw(log_probs, uniforms), minlength=5).numpy()
+        counts = torch.bincount(draw(log_probs, uniforms)[0], minlength=5).numpy()
         weights = np.exp(np.array([0.0, 1.0, 2.0, 0.5]) / 0.7)
         assert counts[3] == 0
         assert stats.chisquare(counts[[0, 1, 2, 4]], 10_000 * weights / weights.sum()).pvalue > 0.01
 
     def test_the_ends_of_the_unit_interval_draw_the_first_and_last_possible_token(self):
         log_probs = torch.tensor([[-torch.inf, np.log(0.5), np.log(0.5), -torch.inf]] * 2, dtype=torch.float32)
-        assert _draw(log_probs, torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist() == [1, 2]  # 1.0: by rounding
+        assert draw(log_probs, torch.tensor([0.0, 1.0], dtype=torch.float64))[0].tolist() == [1, 2]  # 1.0: by rounding
 
     def test_a_key_draws_the_same_in_any_batch(self, wide_vl, vl_examples):
         together = generate(wide_vl, vl_examples, temperature=1.0, group_size=3)
@@ -166,10 +177,50 @@ class TestChance:
         sampling = Sampling(max_new_tokens=4)
         engine = LocalEngine(text_policy, max_rows=4)  # two groups of two at a time: three prompts are two batches
         keys = ["a", "b", "c"]
-        groups = list(engine.generate(text_examples, group_size=2, sampling=sampling, seed_keys=keys))
+        found = engine.generate(text_examples, group_size=2, sampling=sampling, seed_keys=keys)
+        groups = sorted(found, key=lambda group: group.index)
         assert [(g.index, g.example.id, g.seed_key) for g in groups] == [(0, "t0", "a"), (1, "t1", "b"), (2, "t2", "c")]
         whole = generate(text_policy, text_examples, temperature=1.0, tokens=4, keys=keys)
         assert token_ids(groups) == token_ids(whole)
+
+
+class TestGroups:
+    def test_a_short_group_is_handed_over_while_the_others_are_written(self, ending, text_examples):
+        """As soon as its last answer has ended, and never in inference mode or in the sampler's precision."""
+        ending.autocast_enabled = True
+        sampling = Sampling(max_new_tokens=40)
+        steps: list[int] = []
+        ending.model.lm_head.register_forward_hook(lambda module, inputs, logits: steps.append(len(logits)))
+        keys = [f"k{place}" for place in range(8)]
+        seen = []
+        for group in LocalEngine(ending).generate(
+            text_examples[:1] * 8, group_size=2, sampling=sampling, seed_keys=keys
+        ):
+            assert not torch.is_inference_mode_enabled()
+            assert not torch.is_autocast_enabled("cpu")
+            longest = max(len(c.token_ids) for c in group.completions)
+            assert len(steps) == longest, "nothing is written after a group has ended before it is handed over"
+            seen.append(group.index)
+        assert sorted(seen) == list(range(8))
+        assert seen != list(range(8))
+        assert steps == sorted(steps, reverse=True)
+        assert steps[0] == 8, "one row a prompt is read, then two answers each"
+
+    def test_rows_in_the_batch_are_those_that_still_write(self, ending, text_examples):
+        rows: list[int] = []
+        ending.model.lm_head.register_forward_hook(lambda module, inputs, logits: rows.append(len(logits)))
+        (group,) = generate(ending, text_examples[:1], temperature=1.0, group_size=8, tokens=20)
+        lengths = [len(c.token_ids) for c in group.completions]
+        assert rows == [1, *(sum(length > token for length in lengths) for token in range(1, max(lengths)))]
+
+    def test_the_cache_has_the_size_that_it_should(self, text_policy, text_examples):
+        """2 layers, keys and values, 4 rows, 2 heads of 8 float32; 5 tokens: the last is never read."""
+        engine = LocalEngine(text_policy)
+        longest = max(len(text_policy.encode(example)) for example in text_examples[:2])
+        list(
+            engine.generate(text_examples[:2], group_size=2, sampling=Sampling(max_new_tokens=5), seed_keys=["a", "b"])
+        )
+        assert engine.cache_bytes == 2 * 2 * 4 * 2 * (longest + 4) * 8 * 4
 
 
 class TestForbidden:
@@ -191,14 +242,6 @@ class TestForbidden:
 
 
 class TestEnd:
-    @pytest.fixture
-    def ending(self, text_policy) -> Policy:
-        """An end token with about half of the probability, so that a group ends at different lengths."""
-        bias = torch.zeros(500)
-        bias[text_policy.end_ids[0]] = 6.0
-        text_policy.model.lm_head.register_forward_hook(lambda module, inputs, logits: logits + bias)
-        return text_policy
-
     def test_the_end_token_is_kept_and_nothing_follows_it(self, ending, text_examples):
         groups = generate(ending, text_examples, temperature=1.0, group_size=8, tokens=6)
         completions = [c for group in groups for c in group.completions]
@@ -219,9 +262,35 @@ class TestEnd:
         assert len({len(c.token_ids) for group in groups for c in group.completions}) > 3
         assert trainer_gap(ending, groups, temperature=1.0) < 1e-5
 
+    def test_a_stop_string_ends_an_answer_that_keeps_it(self, text_policy, text_examples):
+        """Wherever it ends up: in one token or over several, and found however long ago the answer began."""
+        free = generate(text_policy, text_examples, temperature=1.0, group_size=4, tokens=30)
+        stop = (free[0].completions[0].text[12:14], "</never>")
+        sampling = Sampling(max_new_tokens=30, stop=stop)
+        keys = [f"key-{example.id}" for example in text_examples]
+        found = LocalEngine(text_policy).generate(text_examples, group_size=4, sampling=sampling, seed_keys=keys)
+        for group, before in zip(sorted(found, key=lambda group: group.index), free, strict=True):
+            for c, whole in zip(group.completions, before.completions, strict=True):
+                assert c.token_ids == whole.token_ids[: len(c.token_ids)], "up to there it is the same answer"
+                assert (stop[0] in c.text) == (stop[0] in whole.text)
+                assert stop[0] not in text_policy.decode(c.token_ids[:-1])
+                assert c.finish_reason == ("stop" if stop[0] in c.text else whole.finish_reason)
+
+    def test_a_stop_token_ends_an_answer(self, text_policy, text_examples):
+        (free,) = generate(text_policy, text_examples[:1], temperature=1.0, group_size=1, tokens=9)
+        token = free.completions[0].token_ids[4]
+        sampling = Sampling(max_new_tokens=9, stop_tokens=(token,))
+        (group,) = LocalEngine(text_policy).generate(
+            text_examples[:1], group_size=1, sampling=sampling, seed_keys=["key-t0"]
+        )
+        (c,) = group.completions
+        assert c.token_ids[-1] == token
+        assert c.finish_reason == "stop"
+        assert c.token_ids == free.completions[0].token_ids[: len(c.token_ids)]
+
     def test_a_version_is_stamped_on_what_it_sampled(self, text_policy, text_examples):
         engine = LocalEngine(text_policy)
-        engine.sync(7)
+        engine.sync({}, 7)
         sampling = Sampling(max_new_tokens=1)
         (group,) = engine.generate(text_examples[:1], group_size=1, sampling=sampling, seed_keys=["k"])
         assert group.completions[0].policy_version == 7
@@ -231,6 +300,5 @@ def test_a_prompt_is_encoded_once_for_its_whole_group(vl_policy, vl_examples):
     calls: list[int] = []
     vl_policy.model.model.visual.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
     prompts = [vl_policy.encode(example) for example in vl_examples]
-    sampling = Sampling(max_new_tokens=3)
-    sample(vl_policy, prompts, group_size=8, sampling=sampling, uniforms=np.full((32, 3), 0.5))
-    assert calls == [sum(len(prompt.pixel_values) for prompt in prompts if prompt.pixel_values is not None)]
+    generate(vl_policy, vl_examples, temperature=1.0, group_size=8, tokens=3)
+    assert sum(calls) == sum(len(prompt.pixel_values) for prompt in prompts if prompt.pixel_values is not None)

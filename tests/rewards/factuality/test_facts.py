@@ -64,6 +64,7 @@ def test_facts(facts, text, expected):
         ("Five nuclei; two of them overlap.", {"nucleus": 5, "overlap": 2}),
         ("Four nuclei, three of which touch the right edge.", {"nucleus": 4, "border_contact": 3}),
         ("A single nucleus.", {"nucleus": 1}),
+        ("One nucleus, touching the left border, two touching the top border.", {"nucleus": 1, "border_contact": 2}),
         ("A nucleus.", {"nucleus": None}),
         ("No nuclei.", {"nucleus": None}),
         ("A 3 cm mass and 2 nodules.", {"mass": None, "nodule": 2}),
