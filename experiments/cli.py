@@ -57,7 +57,7 @@ def evaluate(run: RunPath) -> None:
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="startup or rewards.")] = "startup",
+    what: Annotated[str, typer.Argument(help="startup, rewards or factuality.")] = "startup",
 ) -> None:
     """Measure, in fresh processes where that matters; prints medians."""
     from groundrl.experiments.bench import BENCHES

@@ -11,6 +11,7 @@ from groundrl.rewards.consistency import Consistency
 from groundrl.rewards.detection import Confidence, FBetaIoU, MatchedIoU, ThresholdIoU
 from groundrl.rewards.execute import score_group
 from groundrl.rewards.expression import parse_reward
+from groundrl.rewards.factuality import Factuality
 from groundrl.rewards.function import reward
 from groundrl.rewards.gates import AtLeast, gate
 from groundrl.rewards.glossary import (
@@ -55,6 +56,7 @@ __all__ = [
     "Example",
     "ExampleSource",
     "FBetaIoU",
+    "Factuality",
     "Format",
     "GIoU",
     "GroundRLWarning",

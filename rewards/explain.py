@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from groundrl.rewards.glossary import Boxes, Completion, Example, ImageRef, Score, pixel
+from groundrl.rewards.highlight import STYLE, Mark, legend, marked_html, marked_lines, marks
 
 _MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
 _TRUE, _PREDICTED = "#2a9d4e", "#d9480f"
@@ -25,16 +26,31 @@ class Explanation:
     def __str__(self) -> str:
         lines = [self.title, f"  text    {_short(self.completion.text)}", f"  answer  {self._answer()}"]
         lines += [f"  boxes   {_count(self.completion.boxes)} predicted, {_count(self.example.reference.boxes)} true"]
+        for name, text, found in self._marked():
+            lines += [f"  {name}  ({legend(found)})", *(f"    {line}" for line in marked_lines(text, found))]
         return "\n".join([*lines, *_tree("total", self.score, "  ")])
+
+    def _marked(self) -> Iterator[tuple[str, str, list[Mark]]]:
+        """The texts in which the score marks something: the completion, and the reference report."""
+        for name, text, key in (
+            ("completion", self.completion.text, "spans"),
+            ("reference", self.example.reference.report or "", "reference_spans"),
+        ):
+            if found := marks(self.score, key):
+                yield name, text, found
 
     def _answer(self) -> str:
         parsed = self.completion.parsed
         return _short(parsed.text) if parsed.text is not None else f"({parsed.status})"
 
     def _repr_html_(self) -> str:
-        """The image with true boxes (green) and predicted ones (orange, dashed), then the tree; all text escaped."""
+        """The image with true boxes (green) and predicted ones (orange, dashed), marked texts, then the tree.
+
+        All text is escaped.
+        """
         pictures = "".join(self._picture(index, image) for index, image in enumerate(self.example.images))
-        return f"<div>{pictures}<pre>{escape(str(self))}</pre></div>"
+        texts = "".join(f"<b>{name}</b>{marked_html(text, found)}" for name, text, found in self._marked())
+        return f"<div>{pictures}{STYLE if texts else ''}{texts}<pre>{escape(str(self))}</pre></div>"
 
     def _picture(self, index: int, image: ImageRef) -> str:
         data = image.source if isinstance(image.source, bytes) else image.source.read_bytes()

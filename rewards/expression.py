@@ -10,6 +10,7 @@ from typing import Any
 from groundrl.rewards.average_precision import MeanAP
 from groundrl.rewards.consistency import Consistency
 from groundrl.rewards.detection import Confidence, FBetaIoU, MatchedIoU, ThresholdIoU
+from groundrl.rewards.factuality import Factuality
 from groundrl.rewards.gates import AtLeast, gate
 from groundrl.rewards.grounding import GIoU, SoftF1
 from groundrl.rewards.judge import Judge, score, verdict
@@ -34,7 +35,7 @@ REWARDS: dict[str, type[Reward]] = {
     kind.__name__: kind
     for kind in (
         *(SoftF1, GIoU, FBetaIoU, MatchedIoU, ThresholdIoU, MeanAP, Confidence, MedMOBox, MedLoc),
-        *(LabelAccuracy, Mentions, Format, TagCount, Pattern, JsonSchema, Consistency, Judge),
+        *(LabelAccuracy, Mentions, Format, TagCount, Pattern, JsonSchema, Consistency, Factuality, Judge),
         *(Overlong, Repetition, Length, CosineLength, AtLeast),
         *(FirstBoxIoU, ListedMeanAP, GreedyIoU, VisionReasoner, StartsWith, ErrorAsZero),
     )

@@ -25,6 +25,8 @@ def fingerprint(reward: Reward) -> str:
     for part in parts_of(reward):
         own = _function_source(part.function) if isinstance(part, FunctionReward) else _source(type(part).__module__)
         digest.update(own)
+        for further in part.behind():
+            digest.update(further)
     return digest.hexdigest()[:16]
 
 

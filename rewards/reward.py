@@ -77,6 +77,10 @@ class Reward(ABC):
         if state:
             raise ValueError(f"reward {self.name!r} has no state, but was given {sorted(state)}")
 
+    def behind(self) -> Iterator[bytes]:
+        """What the scores depend on beyond this module and the parameters (rules, data): part of the fingerprint."""
+        return iter(())
+
     def named(self, name: str) -> Reward:
         """The same reward under another name: that of its metric and legend."""
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):

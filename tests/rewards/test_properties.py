@@ -16,6 +16,7 @@ from groundrl.rewards import (
     Consistency,
     CosineLength,
     Example,
+    Factuality,
     FBetaIoU,
     Format,
     GIoU,
@@ -63,6 +64,8 @@ REWARDS = [
     Pattern(pattern="(a*)*b|.*<box>.*"),
     JsonSchema(schema={"type": "object"}),
     Consistency(),
+    Consistency(findings=("nucleus",)),
+    Factuality(),
     Overlong(max_tokens=100, cache=50),
     Repetition(),
     Length(),
@@ -95,7 +98,13 @@ def task(boxes, **reference):
     return Example(id="e", prompt="p", reference=Reference(boxes=truth, **reference))
 
 
-FULL = {"labels": ("a", "b"), "choices": ("3", "4"), "label": "3", "columns": {"modality": "CT"}}
+FULL = {
+    "report": "Three nuclei.",
+    "labels": ("a", "b"),
+    "choices": ("3", "4"),
+    "label": "3",
+    "columns": {"modality": "CT"},
+}
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
