@@ -20,6 +20,8 @@ METRICS = (
     "iou_positive_greedy",
     "reward_mean",
     "label_accuracy",
+    "fact_f1",
+    "fact_f1_greedy",
     "format_rate",
     "completion_length",
 )

@@ -11,7 +11,18 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from groundrl.experiments.config import EvaluationConfig
-from groundrl.rewards import Boxes, Completion, Example, Format, Group, LabelAccuracy, Reward, Scorer, match_boxes
+from groundrl.rewards import (
+    Boxes,
+    Completion,
+    Example,
+    Factuality,
+    Format,
+    Group,
+    LabelAccuracy,
+    Reward,
+    Scorer,
+    match_boxes,
+)
 from groundrl.rollout.engine import Engine, Sampling, seed_key
 from groundrl.rollout.loader import Loader
 from groundrl.rollout.records import completion_columns
@@ -48,6 +59,14 @@ def set_iou(predicted: Boxes | None, truth: Boxes) -> float:
         return 1.0
     matches = match_boxes(predicted.xyxy, truth.to(predicted.space).xyxy)
     return float(np.sum(matches.values)) / max(len(predicted), len(truth))
+
+
+def fact_f1(completion: Completion, example: Example) -> float | None:
+    """F1 of the answer's facts against the reference report's; 0 without facts, None where there is nothing to say."""
+    score = Factuality().score(completion, example)
+    f1 = None if score.value is None else score.detail.get("f1", 0.0)
+    assert f1 is None or isinstance(f1, float)
+    return f1
 
 
 def evaluate(
@@ -118,6 +137,7 @@ def _measures(completion: Completion, example: Example) -> dict[str, float | Non
         "iou": iou,
         "iou_positive": iou if reference.boxes is not None and len(reference.boxes) > 0 else None,
         "label_correct": LabelAccuracy().score(completion, example).value if reference.label is not None else None,
+        "fact_f1": fact_f1(completion, example),
         "well_formed": Format().score(completion, example).value,
         "length": float(len(completion.token_ids)),
     }
@@ -133,6 +153,8 @@ DEFINITIONS: dict[str, tuple[str, str, Any]] = {
     "iou_positive_greedy": ("greedy", "iou_positive", np.mean),
     "reward_mean": ("sampled", "reward", np.mean),
     "label_accuracy": ("sampled", "label_correct", np.mean),
+    "fact_f1": ("sampled", "fact_f1", np.mean),
+    "fact_f1_greedy": ("greedy", "fact_f1", np.mean),
     "format_rate": ("sampled", "well_formed", np.mean),
     "completion_length": ("sampled", "length", np.mean),
 }

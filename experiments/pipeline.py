@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -201,10 +202,11 @@ def lightning_hardware(config: RunConfig) -> dict[str, Any]:
 
 
 def quiet_libraries() -> None:
-    """No advertisements and no second progress bar; warnings stay."""
+    """No advertisements, no second progress bar, no deprecation inside a library; other warnings stay."""
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.* is deprecated", module=r"lightning\.")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -12,7 +12,7 @@ def recipe(**changes):
 
 def test_every_recipe_is_valid():
     paths = sorted(RECIPES.rglob("*.yaml"))
-    assert {"base", "quickstart", "dapo", "medmo", "medmo_think"} <= {path.stem for path in paths}
+    assert {"base", "quickstart", "dapo", "medmo", "medmo_think", "report"} <= {path.stem for path in paths}
     for path in paths:
         load_config(path, {})
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from groundrl.experiments.evaluation import difference, per_example, report, set_iou, summarize
-from groundrl.rewards import Boxes, pixel, rel1000
+from groundrl.experiments.evaluation import difference, fact_f1, per_example, report, set_iou, summarize
+from groundrl.rewards import Boxes, Completion, Example, Reference, pixel, rel1000
 
 
 def boxes(*xyxy, space=rel1000):
@@ -83,3 +83,20 @@ def test_the_report_compares_the_last_two_stages():
     assert content["difference"]["iou_mean"]["mean"] == pytest.approx(0.3)
     assert (content["difference"]["iou_mean"]["from"], content["difference"]["iou_mean"]["to"]) == ("2", "3")
     assert (content["num_examples"], content["num_blocks"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "f1"),
+    [
+        ("Two nuclei. No mitotic figure. <box>[]</box>", 1.0),
+        # One of two facts: the present one weighs 1, the absent one 0.25, so recall is 1 / 1.25; F1 = 2 r / (1 + r).
+        ("Two nuclei. <box>[]</box>", 2 * 0.8 / 1.8),
+        ("Nothing to see.", 0.0),
+        ("Two nuclei. <box>[[1, 2", 0.0),
+    ],
+)
+def test_fact_f1_by_hand(said, f1):
+    truth = Boxes(xyxy=np.zeros((0, 4)), space=rel1000)
+    example = Example(id="a", prompt="?", reference=Reference(report="Two nuclei. No mitotic figure.", boxes=truth))
+    assert fact_f1(Completion(text=said), example) == pytest.approx(f1)
+    assert fact_f1(Completion(text=said), Example(id="b", prompt="?")) is None
