@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from groundrl.experiments.config import ConfigError, RLStage, RunConfig, find_config, load_config
 from groundrl.experiments.data.sources import load_source
@@ -23,6 +26,7 @@ from groundrl.rewards import (
     audit,
     parse_reward,
 )
+from groundrl.rewards.audit.task import has_gold
 from groundrl.rollout.records import write_text
 
 Source = str | Mapping[str, Any]
@@ -37,7 +41,7 @@ def audit_command(
     from groundrl.experiments.audit_figure import draw_audit
 
     reward, source = named_reward(named, data=data, seed=seed)
-    examples = sample_examples(source, count, seed=seed, skip=False)
+    examples = sample_examples(source, count, seed=seed)
     report = audit(reward, examples, threshold=threshold, seed=seed)
     out.mkdir(parents=True, exist_ok=True)
     write_text(json.dumps(report.as_json(), indent=2) + "\n", out / "audit.json")
@@ -64,26 +68,49 @@ def named_reward(named: str, *, data: str | None, seed: int) -> tuple[Reward, Ex
     return parse_reward(named), load_source(given or DEFAULT_DATA, seed=seed, base=base)
 
 
-def sample_examples(source: ExampleSource, count: int, *, seed: int, skip: bool) -> list[Example]:
-    """So many examples drawn without repetition, in the data's order; with `skip`, faulty ones are left out."""
-    rng = np.random.default_rng([seed, 0])
-    found = []
-    for index in np.sort(rng.choice(len(source), min(count, len(source)), replace=False)).tolist():
-        try:
-            found.append(source[index])
-        except DataError:
-            if not skip:
-                raise
-    return found
+def sample_examples(source: ExampleSource, count: int, *, seed: int) -> list[Example]:
+    """So many examples drawn without repetition, in the data's order."""
+    return [source[index] for index in _places(source, count, seed=seed)]
 
 
-def warn_before_training(reward: Reward, source: ExampleSource, *, seed: int, skip: bool) -> None:
-    """One warning where a policy that does not look passes the threshold on a few training examples."""
-    examples = sample_examples(source, BEFORE_TRAINING, seed=seed, skip=skip)
-    report = audit(reward, examples, seed=seed)
+def warn_before_training(reward: Reward, source: ExampleSource, *, seed: int) -> None:
+    """One warning where a policy that does not look passes the threshold on a few training examples.
+
+    Examples that are faulty or have nothing to write a gold answer from are left out: training says what it needs. No
+    random state is touched, also where the reward itself draws from a shared one.
+    """
+    examples = list(filter(has_gold, _sound(source, _places(source, BEFORE_TRAINING, seed=seed))))
+    if not examples:
+        return
+    with untouched_randomness():
+        report = audit(reward, examples, seed=seed)
     if not report.passed:
-        why = "look with `groundrl audit`; `audit: off` in the configuration leaves this check out"
+        why = "look with `groundrl audit`; `audit=off` leaves this check out"
         warnings.warn(f"the reward can be gamed, {report.verdict}; {why}", GroundRLWarning, stacklevel=2)
+
+
+@contextmanager
+def untouched_randomness() -> Iterator[None]:
+    """Gives Python's, numpy's and torch's shared generators back as they were."""
+    python, shared = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        yield
+    random.setstate(python)
+    np.random.set_state(shared)
+
+
+def _places(source: ExampleSource, count: int, *, seed: int) -> list[int]:
+    rng = np.random.default_rng([seed, 0])
+    places: list[int] = np.sort(rng.choice(len(source), min(count, len(source)), replace=False)).tolist()
+    return places
+
+
+def _sound(source: ExampleSource, places: Sequence[int]) -> Iterator[Example]:
+    for place in places:
+        try:
+            yield source[place]
+        except DataError:
+            continue
 
 
 def _train_data(config: RunConfig) -> Source:
@@ -109,50 +136,3 @@ def _spec(data: str) -> Source:
     if not isinstance(found, dict):
         raise ConfigError(f"--data {data!r} is neither a name, a path nor a mapping")
     return found
-
-
-def tables(report: AuditReport) -> Sequence[Any]:
-    """The report as rich renderables: policies, checks, the offending completions, the verdict."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from groundrl.rewards.audit.report import RULE, number
-
-    policies = Table(title=f"{report.reward}: {report.num_examples} examples in {report.num_blocks} blocks")
-    for heading in ("policy", "knows"):
-        policies.add_column(heading)
-    for heading in ("reward [95 %]", "share [95 %]", "limit", ""):
-        policies.add_column(heading, justify="right")
-    policies.add_row("gold", "truth", _with_interval(report.gold, report.gold_interval), "1.00", "", "")
-    for own in report.policies:
-        if own.reason is None:
-            cells = (_with_interval(own.mean, own.interval), _with_interval(own.scale, own.scale_interval))
-            policies.add_row(own.name, own.kind, *cells, f"{own.limit:.2f}", "FLAGGED" if own.flagged else "")
-    found: list[Any] = [policies, Text(f"worst {number(report.worst)}. {RULE}", style="dim")]
-    for reason in dict.fromkeys(own.reason for own in report.policies if own.reason is not None):
-        names = ", ".join(own.name for own in report.policies if own.reason == reason)
-        found.append(Text(f"not applicable, {reason}: {names}", style="dim"))
-    for check in report.checks:
-        outcome = {True: "ok", False: "FAILED", None: "not applicable"}[check.passed]
-        found.append(Text(f"{check.name}: {outcome}{f' ({check.detail})' if check.detail else ''}"))
-    for title, offences in _offences(report):
-        found.append(Text(f"\n{title}", style="bold"))
-        found += [Text(f"  {own.example_id}  pays {own.score:.3f}, gold {own.gold:.3f}: {_short(own.text)}") for own in offences]
-    found.append(Text(f"\n{report.verdict}", style="bold green" if report.passed else "bold red"))
-    return found
-
-
-def _offences(report: AuditReport) -> list[tuple[str, Sequence[Any]]]:
-    flagged = [(f"{own.name}: {own.does}", own.offences) for own in report.flagged]
-    return flagged + [(check.name, check.offences) for check in report.failed if check.offences]
-
-
-def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval is not None else "")
-
-
-def _short(text: str, limit: int = 160) -> str:
-    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-    return repr(line if len(line) <= limit else f"{line[: limit - 40]} ... {line[-35:]}")

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from groundrl.experiments.figures import draw_boxes, plt, save_figure
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from groundrl.experiments.figures import draw_boxes, save_figure
 from groundrl.rewards import AuditReport, Completion, Example
 from groundrl.rewards.audit.report import Offence, PolicyResult
 
@@ -20,7 +25,8 @@ def draw_audit(report: AuditReport, examples: Sequence[Example], path: Path) -> 
     height = 1.2 + 0.28 * max(len(shown), 1)
     figure = plt.figure(figsize=(11, height + (3.2 if pictures else 0)), layout="constrained")
     if pictures:
-        top, bottom = figure.subfigures(2, 1, height_ratios=(height, 3.2))
+        parts: np.ndarray = np.asarray(figure.subfigures(2, 1, height_ratios=(height, 3.2)))
+        top, bottom = parts
         _bars(top.subplots(), report, shown)
         row = bottom.subplots(1, SHOWN, squeeze=False)[0]
         for axes, (policy, offence, example) in zip(row, pictures, strict=False):
@@ -34,7 +40,7 @@ def draw_audit(report: AuditReport, examples: Sequence[Example], path: Path) -> 
     save_figure(figure, path)
 
 
-def _bars(axes: plt.Axes, report: AuditReport, shown: Sequence[PolicyResult]) -> None:
+def _bars(axes: Axes, report: AuditReport, shown: Sequence[PolicyResult]) -> None:
     places = range(len(shown))
     scales = [own.scale or 0.0 for own in shown]
     axes.barh(places, scales, color=[COLOURS[own.kind] for own in shown], alpha=0.85)
@@ -46,8 +52,10 @@ def _bars(axes: plt.Axes, report: AuditReport, shown: Sequence[PolicyResult]) ->
     axes.invert_yaxis()
     axes.axvline(1.0, color="#2a9d4e", linewidth=1)
     axes.set_xlim(min(-0.02, *scales, 0.0), max(1.05, *scales, 1.0))
-    axes.set_xlabel("(policy - worst) / (gold - worst), 95 % interval over blocks; upright marks: the limit", fontsize=8)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in COLOURS.values()]
+    axes.set_xlabel(
+        "(policy - worst) / (gold - worst), 95 % interval over blocks; upright marks: the limit", fontsize=8
+    )
+    handles = [Patch(color=colour) for colour in COLOURS.values()]
     names = ["blind", "told the number of boxes", "gold, spoiled"]
     axes.legend(handles, names, fontsize=7, frameon=False, loc="lower right")
     title = report.reward if len(report.reward) <= 110 else f"{report.reward[:107]}..."
@@ -65,6 +73,6 @@ def _pictures(report: AuditReport, examples: Sequence[Example]) -> list[tuple[Po
         for offence in policy.offences[:1]:
             example = by_id[offence.example_id]
             answer = Completion(text=offence.text, box_space=example.box_space)
-            if example.images and answer.boxes is not None:
+            if example.images and answer.boxes is not None and len(answer.boxes):
                 found.append((policy, offence, example))
     return found[:SHOWN]

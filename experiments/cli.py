@@ -60,7 +60,9 @@ def audit(
     reward: Annotated[
         str, typer.Argument(help="An expression such as 'SoftF1()', my_rewards.py:tight, or a configuration.")
     ],
-    data: Annotated[str | None, typer.Option(help="As in a configuration; default: its own, else nuclei/train.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="As in a configuration; default: its own, else nuclei/train.")
+    ] = None,
     examples: Annotated[int, typer.Option(min=1, help="How many examples are drawn.")] = 200,
     threshold: Annotated[float, typer.Option(help="Share of gold at which a blind policy is flagged.")] = 0.5,
     seed: Annotated[int, typer.Option(min=0, help="Draws the examples and the random answers.")] = 0,
@@ -69,7 +71,8 @@ def audit(
     """What does REWARD pay for answers that never look? Exit code 0: it passed; 1: it can be gamed; 2: bad input."""
     from rich.console import Console
 
-    from groundrl.experiments.audit import audit_command, tables
+    from groundrl.experiments.audit import audit_command
+    from groundrl.experiments.audit_table import tables
 
     report = audit_command(reward, data=data, count=examples, threshold=threshold, seed=seed, out=out)[0]
     console = Console()

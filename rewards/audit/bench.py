@@ -22,8 +22,8 @@ _TOKEN = re.compile(r"[A-Za-z]{1,6}+|[^\sA-Za-z]")
 def completion(text: str, space: BoxSpace) -> Completion:
     """An answer as the policy would have sampled it.
 
-    Its token ids stand in for a tokenizer's, so that rewards of length can be audited: one for each piece of a word, each
-    digit and each sign, and one for the end. Answers that do not depend on the image are parsed once for all examples.
+    Its token ids stand in for a tokenizer's, so that rewards of length can be audited: one for each piece of a word,
+    each digit and each sign, and one for the end. An answer that is the same for all examples is parsed once.
     """
     return Completion(text=text, box_space=space, token_ids=tuple(range(len(_TOKEN.findall(text)) + 1)))
 
@@ -52,6 +52,7 @@ class Bench:
         """The value of each text as an answer; nan for None, for an abstention and where there is no number."""
         distinct = list(dict.fromkeys(text for text in texts if text is not None))
         batch = [completion(text, example.box_space) for text in distinct]
+        scores: Sequence[Score]
         if self.reward.groupwise:
             scores = [self._scores([one] * COPIES, example)[0] for one in batch]
         else:

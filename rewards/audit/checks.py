@@ -20,9 +20,7 @@ SHOWN = 3
 _ROUNDING = 0.005  # of what gold earns: boxes move by whole thousandths or pixels
 
 
-def gold_is_best(
-    gold_E: Float[np.ndarray, " E"], worst: float | None, results: Sequence[PolicyResult]
-) -> Check:
+def gold_is_best(gold_E: Float[np.ndarray, " E"], worst: float | None, results: Sequence[PolicyResult]) -> Check:
     """Gold earns more than the worst policy, and no policy more than gold."""
     name = "gold is the maximum"
     if worst is None:
@@ -77,7 +75,7 @@ def never_raises(bench: Bench) -> Check:
     detail = f"{len(bench.problems)} completions without a number; the first: {first.message}"
     shown = {problem.message.split("\n")[0]: problem for problem in reversed(bench.problems)}
     offences = tuple(
-        Offence(example_id=own.example_id, text=own.text, score=float("nan"), gold=float("nan"))
+        Offence(example_id=own.example_id, text=own.text, score=None, gold=None)
         for own in list(shown.values())[-SHOWN:]
     )
     return Check(name=name, passed=False, detail=detail, offences=offences)

@@ -50,6 +50,4 @@ def best_of(candidates: Sequence[Candidate], task: Task, bench: Bench, *, name: 
 
 def unfitted(name: str, reason: str) -> Policy:
     """A fitted policy that does not apply."""
-    return Policy(
-        name=name, does="", kind="blind", unfit=lambda task: reason, answer=lambda task, index: None
-    )
+    return Policy(name=name, does="", kind="blind", unfit=lambda task: reason, answer=lambda task, index: None)

@@ -93,8 +93,8 @@ class Judge:
         return scale > (1.0 - COST if policy.rule == "cost" else 1.0 + SAME)
 
     def _offences(self, policy: Policy, row: np.ndarray, valid: np.ndarray, count: int) -> tuple[Offence, ...]:
-        """The best paid completions, the first examples first among equals; those with something to find before others."""
-        nothing = [truth is not None and not len(truth) for truth in self.task.truth]
+        """The best paid completions, first those of examples that have something to find."""
+        nothing = np.array([truth is not None and not len(truth) for truth in self.task.truth])
         order = np.lexsort((-row, nothing, ~valid))[: min(count, int(valid.sum()))]
         return tuple(
             Offence(

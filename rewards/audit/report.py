@@ -9,20 +9,23 @@ from groundrl.rewards.audit.policy import COST, Kind, Rule
 
 Interval = tuple[float, float]
 RULE = (
-    "share = (policy - worst) / (gold - worst), on the examples that the policy answers. A blind policy is flagged from "
-    f"the threshold on; a spoiled gold answer that must cost something above {1 - COST:g}; one that may cost nothing "
+    "share = (policy - worst) / (gold - worst), on the examples that the policy answers. A blind policy is flagged "
+    f"from the threshold on; a spoiled gold answer that must cost something above {1 - COST:g}; one that may cost nothing "
     "above 1. Worst is the least that any policy earns that does not say far too much."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Offence:
-    """One completion and what the reward paid for it; `gold` is what it pays for the gold answer."""
+    """One completion, what the reward paid for it, and what it pays for the gold answer; None where it gave no number.
+
+    For a check that compares two scores, `gold` is the other one.
+    """
 
     example_id: str
     text: str
-    score: float
-    gold: float
+    score: float | None
+    gold: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class PolicyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A property that a sound reward has; `passed` is None where it does not apply, `detail` says why or what is wrong."""
+    """A property of a sound reward; `passed` is None where it does not apply, `detail` says why or what is wrong."""
 
     name: str
     passed: bool | None

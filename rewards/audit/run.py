@@ -26,8 +26,8 @@ def audit(reward: Reward, examples: Sequence[Example], *, threshold: float = 0.5
 
     Each policy's mean is put on the scale `(policy - worst) / (gold - worst)`. Blind policies are flagged from
     `threshold` (in (0, 1]) on, spoiled gold answers by the rules in `policy.py`; a policy that does not apply to these
-    examples says why. Gold answers are `example.answer`, else written from the reference, and every answer is written in
-    their form. A reward that raises is a finding, shown with the completion. The result depends on the reward, the
+    examples says why. Gold answers are `example.answer`, else written from the reference, and every answer is written
+    in their form. A reward that raises is a finding, shown with the completion. The result depends on the reward, the
     examples and `seed` alone. ValueError for no examples, or one without anything to write a gold answer from.
     """
     if not 0 < threshold <= 1:

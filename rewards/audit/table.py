@@ -41,9 +41,11 @@ class Table:
 def score_all(task: Task, bench: Bench, policies: Sequence[Policy]) -> Table:
     """Gold, the policies, the ladders, the probes and the reorderings of every example."""
     fit = [policy for policy in policies if policy.unfit(task) is None]
-    columns, kept, sizes = [], [], {}
+    columns: list[np.ndarray] = []
+    kept: list[list[str | None]] = []
+    sizes: dict[str, int] = {}
     for index, example in enumerate(task.examples):
-        stretches = {
+        stretches: dict[str, Sequence[str | None]] = {
             "gold": [task.drafts[index].text],
             "policies": [policy.answer(task, index) if policy in fit else None for policy in policies],
             "moved": box_rungs(task, index),

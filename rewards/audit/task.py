@@ -74,14 +74,21 @@ class Task:
         return (stated or whole or asked or same)[0]
 
 
+def has_gold(example: Example) -> bool:
+    """Whether an example has a gold answer, or something in its reference to write one from."""
+    reference = example.reference
+    stated = (example.answer, reference.boxes, reference.label, reference.labels, reference.report)
+    return any(each is not None for each in stated)
+
+
 def gold_text(example: Example) -> str:
     """The example's gold answer, else one written from its reference. ValueError where there is nothing to write."""
+    if not has_gold(example):
+        raise ValueError(f"example {example.id!r} has no `answer`, and its reference has nothing to write one from")
     if example.answer is not None:
         return example.answer
     reference = example.reference
     words = reference.report or reference.label or ", ".join(reference.labels or ())
-    if reference.boxes is None and not words:
-        raise ValueError(f"example {example.id!r} has no `answer`, and its reference has nothing to write one from")
     if reference.boxes is None:
         return words
     style = default_style(example.box_space)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -110,7 +111,7 @@ def take_apart(gold: str, *, boxes: bool, default: Style | None) -> Draft:
         return Draft(head=head, lead=answer, trail="", tail=tail, style=style, boxes=None, labels=None, words=words)
     spans = found.spans
     first, last = spans[0][0], spans[-1][1]
-    between = "".join(answer[a:b] for (_, a), (b, _) in zip(spans[:-1], spans[1:], strict=True))
+    between = "".join(answer[a:b] for (_, a), (b, _) in pairwise(spans))
     if answer.startswith("<|box_start|>", first):
         named = answer.rfind(_REF[0], 0, first) if answer.endswith(_REF[1], 0, first) else -1
         first, between = (named if named >= 0 else first), ""
