@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from groundrl.experiments.config import ConfigError, RLStage, RunConfig, find_config, load_config
 from groundrl.experiments.data.sources import load_source
@@ -92,6 +91,8 @@ def warn_before_training(reward: Reward, source: ExampleSource, *, seed: int) ->
 @contextmanager
 def untouched_randomness() -> Iterator[None]:
     """Gives Python's, numpy's and torch's shared generators back as they were."""
+    import torch  # here, so that `groundrl audit` need not wait for it
+
     python, shared = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         yield

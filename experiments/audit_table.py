@@ -36,9 +36,9 @@ def tables(report: AuditReport) -> list[Any]:
         found.append(Text(f"{check.name}: {outcome}{f' ({check.detail})' if check.detail else ''}"))
     for title, offences in _offences(report):
         found.append(Text(f"\n{title}", style="bold"))
-        for own in offences[:SHOWN]:
-            pays = f"pays {number(own.score)}, gold {number(own.gold)}"
-            found.append(Text(f"  {own.example_id}  {pays}: {_short(own.text)}"))
+        for offence in offences[:SHOWN]:
+            pays = f"pays {number(offence.score)}, gold {number(offence.gold)}"
+            found.append(Text(f"  {offence.example_id}  {pays}: {_short(offence.text)}"))
     found.append(Text(f"\n{report.verdict}", style="bold green" if report.passed else "bold red"))
     return found
 

@@ -10,8 +10,8 @@ from groundrl.rewards.audit.policy import COST, Kind, Rule
 Interval = tuple[float, float]
 RULE = (
     "share = (policy - worst) / (gold - worst), on the examples that the policy answers. A blind policy is flagged "
-    f"from the threshold on; a spoiled gold answer that must cost something above {1 - COST:g}; one that may cost nothing "
-    "above 1. Worst is the least that any policy earns that does not say far too much."
+    f"from the threshold on; a spoiled gold answer that must cost something above {1 - COST:g}; one that may cost "
+    "nothing above 1. Worst is the least that any policy earns that does not say far too much."
 )
 
 

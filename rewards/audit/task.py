@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from groundrl.rewards.audit.writing import Draft, Style, default_style, take_apart
-from groundrl.rewards.glossary import Boxes, Example, as_messages
+from groundrl.rewards.glossary import Boxes, BoxSpace, Example, as_messages
 from groundrl.rewards.labels import normalised
 
 
@@ -37,6 +37,7 @@ class Task:
         self.words = most_common([draft.words for draft in self.drafts])
         self.box_label = most_common([label for draft in self.drafts for label in draft.labels or ()])
         self.frame = self._frame()
+        self._blind: dict[tuple[bytes, str | None, BoxSpace], str] = {}
         self.labels = _labels(self.examples)
         self.has_boxes = any(asked)
         self.has_reports = any(example.reference.report is not None for example in self.examples)
@@ -54,9 +55,12 @@ class Task:
         """Boxes given in shares of the image, in the frame of the commonest answer; None where none are asked for."""
         if self.truth[index] is None or self.frame.style is None:
             return None
-        frame = self.frame if words is None or not self.frame.words else self.frame.saying(words)
-        labels = (self.box_label,) * len(unit) if self.box_label else None
-        return frame.with_boxes(unit * self.scale(index), labels)
+        key = (unit.tobytes(), words, self.examples[index].box_space)
+        if key not in self._blind:  # the same text for all examples of one space
+            frame = self.frame if words is None or not self.frame.words else self.frame.saying(words)
+            labels = (self.box_label,) * len(unit) if self.box_label else None
+            self._blind[key] = frame.with_boxes(unit * self.scale(index), labels)
+        return self._blind[key]
 
     def labels_of(self, index: int, places: Int[np.ndarray, " N"]) -> list[str] | None:
         """The labels that the gold answer gives to its boxes of these places; false boxes (-1) take its first."""
