@@ -58,16 +58,13 @@ def repeated(task: Task, index: int) -> str | None:
 
 
 def with_false_boxes(task: Task, index: int) -> str | None:
-    """The true boxes, then false ones."""
+    """The true boxes, then false ones; None where there is no true one: false boxes alone are no gold answer."""
     truth = task.truth[index]
-    if truth is None:
+    if truth is None or not len(truth):
         return None
     false = random_boxes(task.rng(index, 3), FALSE_BOXES) * task.scale(index)
     places = np.concatenate([np.arange(len(truth)), np.full(FALSE_BOXES, -1)])
-    labels = task.labels_of(index, places)
-    if labels is None and task.box_label:  # a negative image states no label of its own
-        labels = [task.box_label] * len(places)
-    return task.drafts[index].with_boxes(np.concatenate([truth, false]), labels)
+    return task.drafts[index].with_boxes(np.concatenate([truth, false]), task.labels_of(index, places))
 
 
 def moved(task: Task, index: int, noise: float) -> str | None:

@@ -96,11 +96,13 @@ def deterministic(task: Task, bench: Bench, table: Table) -> Check:
     return Check(name=name, passed=True)
 
 
-def free_of_order(task: Task, reward: Reward, values_3E: Float[np.ndarray, "3 E"]) -> Check:
+def free_of_order(task: Task, reward: Reward, values_3E: Float[np.ndarray, "3 E"], *, repeats: bool) -> Check:
     """The order in which boxes are listed changes nothing, unless the reward declares that it does."""
     name = "order of boxes does not matter"
     if not task.has_boxes:
         return Check(name=name, passed=None, detail="the references have no boxes")
+    if not repeats:
+        return Check(name=name, passed=None, detail="the reward is not deterministic")
     if any(part.ordered for part in parts_of(reward)):
         return Check(name=name, passed=None, detail="the reward declares that order matters")
     spread = np.nan_to_num(np.abs(values_3E - values_3E[0]).max(axis=0))

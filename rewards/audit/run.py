@@ -40,7 +40,7 @@ def audit(reward: Reward, examples: Sequence[Example], *, threshold: float = 0.5
     worst = lowest(policies, table)
     judge = Judge(task=task, table=table, worst=worst, threshold=threshold)
     results = judge.results(policies)
-    gold = judge.gold()
+    gold, repeats = judge.gold(), checks.deterministic(task, bench, table)
     return AuditReport(
         reward=repr(reward),
         fingerprint=reward.fingerprint,
@@ -57,8 +57,8 @@ def audit(reward: Reward, examples: Sequence[Example], *, threshold: float = 0.5
             checks.gold_is_best(table.gold, worst, results),
             *_noise(task, table, worst),
             checks.never_raises(bench),
-            checks.deterministic(task, bench, table),
-            checks.free_of_order(task, reward, table.rows("reordered")),
+            repeats,
+            checks.free_of_order(task, reward, table.rows("reordered"), repeats=repeats.passed is True),
         ),
     )
 

@@ -35,7 +35,10 @@ class Style:
 
     def write(self, xyxy: Float[np.ndarray, "N 4"], labels: Sequence[str] | None = None) -> str:
         """These boxes as text; `labels`, one for each, where the form states them."""
-        rows = [[self._number(value) for value in box] for box in xyxy.tolist()]
+        if self.decimals:
+            rows = [[f"{value:.{self.decimals}f}" for value in box] for box in xyxy.tolist()]
+        else:
+            rows = [[f"{value:0{self.width}d}" for value in box] for box in np.rint(xyxy).astype(np.int64).tolist()]
         if self.form == "json":
             return self._json(rows, labels)
         if self.form == "corners":
@@ -47,9 +50,6 @@ class Style:
             return "".join(f"<box>{quad}</box>" for quad in quads)
         listed = quads[0] if self.form == "bare single" and len(quads) == 1 else f"[{self.comma.join(quads)}]"
         return f"<box>{listed}</box>" if self.form.startswith("tagged") else listed
-
-    def _number(self, value: float) -> str:
-        return f"{value:.{self.decimals}f}" if self.decimals else f"{round(value):0{self.width}d}"
 
     def _json(self, rows: list[list[str]], labels: Sequence[str] | None) -> str:
         further = json.loads(self.keys)
@@ -110,7 +110,7 @@ def take_apart(gold: str, *, boxes: bool, default: Style | None) -> Draft:
         words = answer.strip()
         return Draft(head=head, lead=answer, trail="", tail=tail, style=style, boxes=None, labels=None, words=words)
     spans = found.spans
-    first, last = spans[0][0], spans[-1][1]
+    first, last = spans[0][0], len(answer[: spans[-1][1]].rstrip())  # a bare list is parsed with the space behind it
     between = "".join(answer[a:b] for (_, a), (b, _) in pairwise(spans))
     if answer.startswith("<|box_start|>", first):
         named = answer.rfind(_REF[0], 0, first) if answer.endswith(_REF[1], 0, first) else -1

@@ -37,7 +37,7 @@ def scenes() -> Callable[..., list[Example]]:
 
 @pytest.fixture(scope="session")
 def few(scenes) -> list[Example]:
-    return scenes(45)
+    return scenes(15)
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,8 @@ def shares(report: AuditReport) -> dict[str, float | None]:
 def one_box() -> list[Example]:
     """REWARDS' random scenes: one true box of 5 to 30 % of the side."""
     rng = np.random.default_rng(0)
-    size = rng.uniform(50, 300, (150, 2))
-    corner = rng.uniform(0, 1, (150, 2)) * (1000 - size)
+    size = rng.uniform(50, 300, (48, 2))
+    corner = rng.uniform(0, 1, (48, 2)) * (1000 - size)
     return [
         Example(
             id=f"e{k}", prompt="Find.", reference=Reference(label="1 thing", boxes=Boxes(xyxy=box[None], space=rel1000))
@@ -49,8 +49,6 @@ def one_box() -> list[Example]:
     [
         ("presets.medmo_box(as_published=True)", 0.446, 0.591, 1.0, 0.831, 1.0),
         ("MedMOBox()", 0.446, 0.591, 0.0, 0.0, 0.6),
-        ("MedMOBox(miss_penalty=0.5, false_penalty=0.5)", 0.446, 0.591, 0.0, 0.0, 0.0),
-        ("0.5*VisionReasoner(points=False)", 0.0, 0.007, 0.091, 0.002, 0.2),
         ("GreedyIoU()", 0.0, 0.008, 0.091, 0.002, 1.0),
         ("SoftF1()", 0.032, 0.037, 0.167, 0.024, 0.333),
     ],
@@ -224,7 +222,8 @@ def test_the_search_finds_where_objects_always_are(scenes):
             id=f"x{k}",
             prompt="p",
             reference=Reference(
-                label="1 cell", boxes=tile if k % 2 else Boxes(xyxy=tile.xyxy + [0, 0, k % 7, 3], space=rel1000)
+                label="1 cell",
+                boxes=tile if k % 2 else Boxes(xyxy=tile.xyxy + np.array([0, 0, k % 7, 3]), space=rel1000),
             ),
         )
         for k in range(80)

@@ -38,7 +38,7 @@ def facts(text):
     for sentence in sentences(text):
         words = sentence.lower().strip(" .").split()
         side = next((word for word in words if word in ("left", "right")), "")
-        present = words[0] != "no" and words[0] != "possible"
+        present = {"no": "absent", "possible": "uncertain"}.get(words[0], "present")
         found |= {
             (word, side, present)
             for word in ("effusion", "nodule", "fracture", "opacity", "pneumothorax")

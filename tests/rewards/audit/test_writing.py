@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundrl.rewards import Boxes, Completion, Example, Reference, audit, parse_boxes, pixel, rel1, rel1000, SoftF1
+from groundrl.rewards import Boxes, Completion, Example, Reference, SoftF1, audit, parse_boxes, pixel, rel1, rel1000
 from groundrl.rewards.audit.task import Task, gold_text
 from groundrl.rewards.audit.writing import Style, take_apart
 
