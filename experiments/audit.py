@@ -57,7 +57,7 @@ def named_reward(named: str, *, data: str | None, seed: int) -> tuple[Reward, Ex
         return load_user_reward(base / user["file"], user["name"]), load_source(
             given or DEFAULT_DATA, seed=seed, base=base
         )
-    if not any(mark in named for mark in "()+*"):
+    if Path(named).suffix in (".yaml", ".yml") or not any(mark in named for mark in "()+*"):
         config, folder = load_config(find_config(named), {})
         reward = build_reward(config, folder)
         if reward is None:
