@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test evidence evidence-quickstart clean
+.PHONY: quickstart test evidence evidence-base evidence-quickstart clean
 
 quickstart: .venv/installed
 	$(BIN)/groundrl train quickstart --overwrite
@@ -15,7 +15,10 @@ test: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-evidence: evidence-quickstart
+evidence: evidence-base evidence-quickstart
+
+evidence-base: .venv/installed
+	$(BIN)/python -m groundrl.experiments.bench.evidence_base
 
 evidence-quickstart: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_quickstart

@@ -10,15 +10,16 @@ from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor
 
+from groundrl.algorithms.objectives import entropy_bonus
 from groundrl.algorithms.settings import RLSettings
-from groundrl.algorithms.window import LearnBatch, Window
+from groundrl.algorithms.window import LearnBatch, Window, alone
 from groundrl.rewards import Reward
 from groundrl.rollout.logprobs import CompletionLogprobs
 from groundrl.rollout.policy import Policy
 
 
 class Learner:
-    """One optimiser step at a time. `step` is how many RL steps lie behind."""
+    """One optimiser step at a time. `step` is how many RL steps lie behind, `drawn` how many prompts they took."""
 
     def __init__(
         self,
@@ -39,7 +40,9 @@ class Learner:
         self.fabric = fabric
         policy.model.eval()  # no dropout in RL: sampler and trainer must agree
         policy.model.zero_grad(set_to_none=True)  # the last SFT step leaves its gradients behind
-        module = CompletionLogprobs(policy, temperature=settings.sampling.temperature)
+        module = CompletionLogprobs(
+            policy, temperature=settings.sampling.temperature, entropy_grad=settings.clipping.entropy_coef > 0
+        )
         optimizer = torch.optim.AdamW(
             [p for p in policy.model.parameters() if p.requires_grad],
             lr=settings.lr,
@@ -50,20 +53,25 @@ class Learner:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda update: min(1.0, (update + 1) / max(1, settings.warmup_steps))
         )
-        self.step = 0
+        self.step = self.drawn = 0
         if state is not None:
             self.step = state["step"]
+            self.drawn = state.get("drawn", self.step * settings.prompts_per_step)
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             policy.version = state["version"]
             reward.load_state_dict(state["reward"])
         self.collecting: dict[str, Any] = {
+            "reward": reward,
             "logprobs": self.logprobs,
             "reference": CompletionLogprobs(reference, temperature=settings.sampling.temperature)
             if reference is not None
             else None,
             "keep_old": settings.epochs > 1,
             "micro_batch_size": settings.micro_batch_size,
+            "kl_in_reward": settings.clipping.kl_coef if settings.clipping.kl_in_reward else 0.0,
+            "mask_truncated": settings.mask_truncated,
+            "gather": self._every_rank if fabric.world_size > 1 else alone,
         }
         self.total_tokens = 1.0
         self._sums: dict[str, Any] = {}
@@ -81,6 +89,7 @@ class Learner:
             "micro_batch_size": self.settings.micro_batch_size,
             "total_tokens": self.total_tokens,
             "total_completions": max(1.0, float(counts[1])),
+            "max_length": self.settings.sampling.max_new_tokens,
         }
 
     def accumulating(self, *, last: bool) -> AbstractContextManager[object]:
@@ -96,6 +105,8 @@ class Learner:
         batch: LearnBatch,
     ) -> None:
         """Add the micro-batch's gradients and statistics. Ranks are averaged, so its loss counts world_size times."""
+        if self.settings.clipping.entropy_coef:
+            loss = loss - self.settings.clipping.entropy_coef * entropy_bonus(entropy_NT, batch)
         self.fabric.backward(loss * self.fabric.world_size)
         mask = batch.completion_mask_NT
         with torch.no_grad():
@@ -122,8 +133,11 @@ class Learner:
         self._updates += 1
         self.policy.version += 1
 
-    def finish_step(self) -> dict[str, float]:
-        """The update's metrics over all ranks: means over tokens and updates, and the largest gap."""
+    def finish_step(self, *, drawn: int) -> dict[str, float]:
+        """The update's metrics over all ranks: means over tokens and updates, and the largest gap.
+
+        `drawn` is the number of prompts that the step took, over all ranks.
+        """
         names = sorted(self._sums)
         sums = self._over_ranks(torch.stack([torch.as_tensor(self._sums[name]).float().cpu() for name in names]))
         totals = dict(zip(names, sums.tolist(), strict=True))
@@ -139,6 +153,7 @@ class Learner:
             "sampler_gap": float(torch.as_tensor(gap)),
         }
         self.step += 1
+        self.drawn += drawn
         self._reset()
         return statistics
 
@@ -148,6 +163,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "version": self.policy.version,
+            "drawn": self.drawn,
             "reward": self.reward.state_dict(),
         }
 
@@ -155,6 +171,9 @@ class Learner:
         self._sums, self._norms = {}, []
         self._gap = torch.zeros(())
         self._updates = 0
+
+    def _every_rank(self, vector: Float[Tensor, "k"]) -> Float[Tensor, "ranks k"]:
+        return torch.as_tensor(self.fabric.all_gather(vector.to(self.fabric.device))).cpu()
 
     def _over_ranks(self, values: Float[Tensor, "k"]) -> Float[Tensor, "k"]:
         total = self.fabric.all_reduce(values.to(self.fabric.device), reduce_op="sum")

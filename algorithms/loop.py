@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,13 +14,14 @@ from torch import Tensor
 
 from groundrl.algorithms.advantages import ADVANTAGES
 from groundrl.algorithms.checkpoint import load_step, save_step
+from groundrl.algorithms.dynamic_sampling import Draw
 from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.metrics import Clock, reward_metrics
 from groundrl.algorithms.objectives import OBJECTIVES
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import Window, collect, epochs
 from groundrl.rewards import Group, Reward, Scorer
-from groundrl.rollout.engine import Engine, seed_key
+from groundrl.rollout.engine import Engine
 from groundrl.rollout.loader import Loader, ShuffledOrder
 from groundrl.rollout.policy import Policy
 
@@ -46,10 +46,12 @@ def train_rl(
     fabric: Fabric,
     record: Callable[[RLStep], None],
     folder: Path,
+    after_update: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Train `policy` in place from `reward`, continuing from the newest checkpoint in `folder` where there is one.
 
-    `record` is called on rank 0 after every step, before its checkpoint is written.
+    `after_update` is called on every rank after a step's update (to evaluate, say), then `record` on rank 0, then the
+    checkpoint is written.
     """
     reference = frozen_copy(policy) if settings.clipping.kl_coef > 0 else None
     learner = Learner(policy, reference, settings, fabric, load_step(policy, folder), reward)
@@ -60,10 +62,13 @@ def train_rl(
             clock = Clock()
             engine.sync(policy.version)
             scorer.set_step(step)
-            for group in engine.generate(**prompts_of_step(loader, order, settings, fabric, step)):
-                scorer.submit(group)
+            draw = Draw(loader, order, settings, fabric, step=step, start=learner.drawn)
+            while draw.unfinished:
+                for group in engine.generate(**draw.prompts()):
+                    scorer.submit(group)
+                draw.keep(scorer.results())
             clock.lap("sample")
-            window = collect(scorer.results(), policy, **learner.collecting)
+            window = collect(draw.groups, policy, **learner.collecting)
             advantages_NT = estimator(window)
             clock.lap("score")
             for batches in epochs(window, advantages_NT, policy, **learner.step_totals(window)):
@@ -75,30 +80,15 @@ def train_rl(
                 learner.update()
             clock.lap("update")
             groups, advantages = gather(fabric, window, advantages_NT)
-            reward.observe([score for group in groups for score in group.scores or ()])
-            metrics = learner.finish_step() | reward_metrics(groups, reward.at(step)) | clock.metrics(groups)
+            reward.observe([*draw.discarded, *(score for group in groups for score in group.scores or ())])
+            metrics = learner.finish_step(drawn=draw.drawn) | reward_metrics(groups, reward.at(step))
+            metrics |= draw.metrics(groups) | clock.metrics(groups)
+            after_update(learner.step)
             if fabric.is_global_zero:
                 record(RLStep(step=learner.step, groups=groups, advantages=advantages, metrics=metrics))
                 if settings.checkpoint_every and learner.step % settings.checkpoint_every == 0:
                     save_step(policy, learner.state_dict(), folder, learner.step)
             fabric.barrier()
-
-
-def prompts_of_step(
-    loader: Loader, order: ShuffledOrder, settings: RLSettings, fabric: Fabric, step: int
-) -> dict[str, Any]:
-    """What this rank samples in a step: every world_size-th prompt, its whole group, keyed by its place in the step."""
-    count = settings.prompts_per_step
-    places = range(fabric.global_rank, count, fabric.world_size)
-    return {
-        "examples": [loader[order[step * count + place]][0] for place in places],
-        "group_size": settings.group_size,
-        "sampling": settings.sampling,
-        "seed_keys": [
-            seed_key(seed=settings.seed, stream="rollout", stage=settings.name, step=step, prompt=place)
-            for place in places
-        ],
-    }
 
 
 def gather(

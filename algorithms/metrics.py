@@ -8,12 +8,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from groundrl.rewards import Group, Reward, part_statistics
+from groundrl.rewards import Group, Judge, Reward, part_statistics
+from groundrl.rewards.reward import parts_of
+
+
+def valid_values(group: Group) -> list[float]:
+    """The totals of the completions that have one."""
+    return [score.value for score in group.scores or () if score.value is not None]
 
 
 def reward_metrics(groups: Sequence[Group], reward: Reward) -> dict[str, float]:
-    """The `reward/*`, `groups/*` and `completions/*` fields of metrics.jsonl over scored groups."""
-    totals = [[score.value for score in group.scores or () if score.value is not None] for group in groups]
+    """The `reward/*`, `groups/*` and `completions/*` fields of metrics.jsonl over scored groups.
+
+    A judge adds `usage/<its name>/*`: what it has cost since this process began, on this rank.
+    """
+    totals = [valid_values(group) for group in groups]
     kept = [values for values in totals if len(values) >= 2]
     flat = np.array([value for values in totals for value in values])
     completions = [completion for group in groups for completion in group.completions]
@@ -31,6 +40,9 @@ def reward_metrics(groups: Sequence[Group], reward: Reward) -> dict[str, float]:
     }
     for part, statistics in part_statistics(groups, reward).items():
         metrics |= {f"reward/{part}/{name}": value for name, value in statistics.items()}
+    for judge in parts_of(reward):
+        if isinstance(judge, Judge):
+            metrics |= {f"usage/{judge.name}/{name}": float(count) for name, count in vars(judge.usage).items()}
     return metrics
 
 

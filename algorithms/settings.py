@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from groundrl.algorithms.advantages import BEYOND_THE_GROUP, KL_IN_REWARD
 from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.optimizers import OptimizerName
 from groundrl.rollout.engine import Sampling
 
 
@@ -15,6 +17,7 @@ class SFTSettings:
 
     steps: int
     batch_size: int = 64
+    optimizer: OptimizerName = "adamw"
     lr: float = 5e-4
     warmup: float = 0.05
     weight_decay: float = 0.0
@@ -42,6 +45,8 @@ class RLSettings:
     max_grad_norm: float = 1.0
     sampling: Sampling = field(default_factory=Sampling)
     clipping: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    dynamic_sampling: int = 0  # prompts a step may draw beyond P to replace groups without variance; 0 is off
+    mask_truncated: bool = False  # do not learn from completions that ran into max_new_tokens
     on_error: Literal["raise", "mask"] = "raise"  # an exception in the reward: stop the run, or mask the completion
     reward_workers: int = 0  # processes that score while sampling goes on; 0 scores in this one
     reward_deadline: float = 10.0  # seconds a completion, with workers
@@ -50,3 +55,24 @@ class RLSettings:
     def __post_init__(self) -> None:
         if self.sampling.temperature == 0:
             raise ValueError("RL explores by sampling: temperature 0 is greedy, every group would be all equal")
+        if self.dynamic_sampling < 0:
+            raise ValueError(f"dynamic_sampling is a number of prompts, at least 0, got {self.dynamic_sampling}")
+        if self.dynamic_sampling and self.advantage in BEYOND_THE_GROUP:
+            raise ValueError(
+                f"dynamic_sampling throws groups without variance away, but advantage {self.advantage} learns from "
+                "them too: set it to 0"
+            )
+        if self.clipping.kl_in_reward and self.advantage not in KL_IN_REWARD:
+            raise ValueError(
+                f"kl_in_reward needs an advantage that takes rewards of tokens, one of {', '.join(KL_IN_REWARD)}; "
+                f"{self.advantage} would ignore it"
+            )
+        if self.objective == "cispo":
+            self._check_cispo()
+
+    def _check_cispo(self) -> None:
+        if self.clipping.clip_low is not None or self.clipping.dual_clip is not None:
+            raise ValueError("cispo has no lower bound and no dual clip: leave clip_low and dual_clip out")
+        if self.clipping.clip_high is not None and self.clipping.clip_high < 1.0:
+            high = self.clipping.clip_high
+            raise ValueError(f"with cispo clip_high is the largest weight itself, at least 1, such as 5; got {high}")

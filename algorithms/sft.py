@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from groundrl.algorithms.optimizers import make_optimizer
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.rollout.batches import PaddedBatch, pad_batch
 from groundrl.rollout.loader import Loader, ShuffledOrder
@@ -98,10 +99,12 @@ class SFTModule(lightning.LightningModule):
         self._last = now
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine, one schedule step an update."""
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trainable, lr=self.settings.lr, weight_decay=self.settings.weight_decay)
-        steps, warmup = self.settings.steps, max(1, round(self.settings.warmup * self.settings.steps))
+        """The optimiser with warm-up and cosine, one schedule step an update."""
+        settings = self.settings
+        optimizer = make_optimizer(
+            self.model, name=settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay
+        )
+        steps, warmup = settings.steps, max(1, round(settings.warmup * settings.steps))
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: cosine_with_warmup(step, steps=steps, warmup=warmup)
         )

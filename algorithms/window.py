@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from groundrl.rewards import Group
+from groundrl.rewards import Group, Reward
 from groundrl.rollout.batches import PaddedBatch, pad_batch
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.prompts import Prompt
 
 Logprobs = Callable[[PaddedBatch], tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]]
+Gather = Callable[[Float[Tensor, "k"]], Float[Tensor, "ranks k"]]  # each rank's vector, by rank
+
+
+def alone(vector: Float[Tensor, "k"]) -> Float[Tensor, "1 k"]:
+    """The `Gather` of a single process."""
+    return vector[None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +30,8 @@ class Window:
     `rewards_PG` is nan exactly where `valid_PG` is false: the completion's score is missing through no fault of the
     model, or its group has fewer than two scores left and is dropped. Log-probs are those of the sampler, of the
     policy before the update (None: taken from the update's first pass), and of the reference. `values_NT`: a critic's.
+    `parts` and `weights`: the reward's parts by name, nan where one abstains or the completion is invalid.
+    `kl_penalty_NT`: what `kl_in_reward` takes from each token's reward. `gather` is for statistics of all ranks.
     """
 
     groups: tuple[Group, ...]
@@ -35,6 +43,18 @@ class Window:
     old_logprobs_NT: Float[Tensor, "N T"] | None = None
     ref_logprobs_NT: Float[Tensor, "N T"] | None = None
     values_NT: Float[Tensor, "N T"] | None = None
+    kl_penalty_NT: Float[Tensor, "N T"] | None = None
+    parts: Mapping[str, Float[Tensor, "P G"]] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    gather: Gather = alone
+
+    @property
+    def token_rewards_NT(self) -> Float[Tensor, "N T"]:
+        """The score at the last token of each completion, minus the KL penalty of each token; 0 outside the mask."""
+        mask = self.completion_mask_NT
+        last = (mask.cumsum(dim=1) == mask.sum(dim=1, keepdim=True)) * mask
+        rewards = self.rewards_PG.nan_to_num(0.0).flatten()[:, None] * last
+        return rewards if self.kl_penalty_NT is None else rewards - self.kl_penalty_NT * mask
 
     @property
     def group_size(self) -> int:
@@ -64,29 +84,39 @@ class LearnBatch:
     ref_logprobs_NT: Float[Tensor, "N T"] | None
     total_tokens: float
     total_completions: float
+    max_length: int  # tokens that a completion may have
 
 
 def collect(
     groups: Sequence[Group],
     policy: Policy,
     *,
+    reward: Reward,
     logprobs: Logprobs,
     reference: Logprobs | None,
     keep_old: bool,
     micro_batch_size: int,
+    kl_in_reward: float = 0.0,
+    mask_truncated: bool = False,
+    gather: Gather = alone,
 ) -> Window:
-    """Pack scored groups; compute the old log-probs where several epochs need them, and the reference's."""
-    rewards = torch.tensor(
-        [[_value(score.value) for score in group.scores or ()] for group in groups], dtype=torch.float32
-    )
+    """Pack scored groups; compute the old log-probs where several epochs need them, and the reference's.
+
+    `kl_in_reward` is the weight of the k1 estimate of KL(policy || reference) in each token's reward. With
+    `mask_truncated` completions that ran into the length limit are not learned from; their scores still count in the
+    baseline of their group (DAPO's overlong filtering, arXiv 2503.14476, section 3.4; as TRL).
+    """
+    rewards = _values(groups, None)
     valid = ~rewards.isnan()
     valid &= valid.sum(dim=1, keepdim=True) >= 2
     completions = [completion for group in groups for completion in group.completions]
     shape = (len(completions), max(len(completion.token_ids) for completion in completions))
     mask, sampler_logprobs = torch.zeros(shape), torch.zeros(shape)
     for row, completion in enumerate(completions):
-        mask[row, : len(completion.sampled)] = torch.tensor(completion.sampled, dtype=torch.float32)
+        if not (mask_truncated and completion.finish_reason == "length"):
+            mask[row, : len(completion.sampled)] = torch.tensor(completion.sampled, dtype=torch.float32)
         sampler_logprobs[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
+    whole = reward.weights == {reward.name: 1.0}  # no sum: its only part is its own value
     window = Window(
         groups=tuple(groups),
         prompts=tuple(policy.encode(group.example) for group in groups),
@@ -94,10 +124,14 @@ def collect(
         valid_PG=valid,
         completion_mask_NT=mask * valid.flatten()[:, None],
         sampler_logprobs_NT=sampler_logprobs,
+        parts={n: _values(groups, None if whole else n).where(valid, torch.nan) for n in reward.weights},
+        weights=dict(reward.weights),
+        gather=gather,
     )
-    old = _all_logprobs(window, policy, logprobs, micro_batch_size) if keep_old else None
+    old = _all_logprobs(window, policy, logprobs, micro_batch_size) if keep_old or kl_in_reward else None
     ref = _all_logprobs(window, policy, reference, micro_batch_size) if reference is not None else None
-    return Window(**{**vars(window), "old_logprobs_NT": old, "ref_logprobs_NT": ref})
+    penalty = kl_in_reward * (old - ref) if kl_in_reward and old is not None and ref is not None else None
+    return replace(window, old_logprobs_NT=old, ref_logprobs_NT=ref, kl_penalty_NT=penalty)
 
 
 def epochs(
@@ -109,6 +143,7 @@ def epochs(
     micro_batch_size: int,
     total_tokens: float,
     total_completions: float,
+    max_length: int,
 ) -> Iterator[list[LearnBatch]]:
     """`count` passes over the window, each one optimiser step of micro-batches of similar length."""
     batches = []
@@ -129,6 +164,7 @@ def epochs(
                 ref_logprobs_NT=part(window.ref_logprobs_NT) if window.ref_logprobs_NT is not None else None,
                 total_tokens=total_tokens,
                 total_completions=total_completions,
+                max_length=max_length,
             )
         )
     for _ in range(count):
@@ -153,5 +189,9 @@ def _by_length(window: Window, micro_batch_size: int) -> Iterator[list[int]]:
         yield rows[start : start + micro_batch_size]
 
 
-def _value(value: float | None) -> float:
-    return torch.nan if value is None else value
+def _values(groups: Sequence[Group], part: str | None) -> Float[Tensor, "P G"]:
+    """The scores' own values, or those of the part of that name; nan where there is none."""
+    found = [[score if part is None else score.parts.get(part) for score in group.scores or ()] for group in groups]
+    return torch.tensor(
+        [[torch.nan if s is None or s.value is None else s.value for s in row] for row in found], dtype=torch.float32
+    )

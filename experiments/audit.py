@@ -26,6 +26,7 @@ from groundrl.rewards import (
     parse_reward,
 )
 from groundrl.rewards.audit.task import has_gold
+from groundrl.rewards.reward import parts_of
 from groundrl.rollout.records import write_text
 
 Source = str | Mapping[str, Any]
@@ -75,9 +76,11 @@ def sample_examples(source: ExampleSource, count: int, *, seed: int) -> list[Exa
 def warn_before_training(reward: Reward, source: ExampleSource, *, seed: int) -> None:
     """One warning where a policy that does not look passes the threshold on a few training examples.
 
-    Examples that are faulty or have nothing to write a gold answer from are left out: training says what it needs. No
+    A reward that pays for its scores, as a judge does, is left to `groundrl audit`. Examples that are faulty or have nothing to write a gold answer from are left out: training says what it needs. No
     random state is touched, also where the reward itself draws from a shared one.
     """
+    if any(part.costly for part in parts_of(reward)):
+        return
     examples = list(filter(has_gold, _sound(source, _places(source, BEFORE_TRAINING, seed=seed))))
     if not examples:
         return

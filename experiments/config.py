@@ -76,12 +76,16 @@ class SFTStage(Stage):
 
     kind: Literal["sft"]
     batch_size: int = Field(default=64, ge=1)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(default=1e-5, gt=0.0)
     warmup: float = Field(default=0.05, ge=0.0, le=1.0)
 
 
 class RLStage(Stage):
-    """Reinforcement learning from the run's reward."""
+    """Reinforcement learning from the run's reward. What the keys mean: `RLSettings`, `ObjectiveSettings`.
+
+    null is the objective's own (`clip_low`, `clip_high`), none (`dual_clip`), or k3, in the reward k1 (`kl_estimator`).
+    """
 
     kind: Literal["rl"]
     advantage: str = "grpo"
@@ -94,9 +98,19 @@ class RLStage(Stage):
     warmup_steps: int = Field(default=5, ge=0)
     temperature: float = Field(default=1.0, gt=0.0)
     max_new_tokens: int = Field(default=256, ge=1)
-    clip_low: float = Field(default=0.2, ge=0.0, lt=1.0)
-    clip_high: float = Field(default=0.28, ge=0.0)
+    dynamic_sampling: int = Field(default=0, ge=0)
+    mask_truncated: bool = False
+    clip_low: float | None = Field(default=None, ge=0.0, lt=1.0)
+    clip_high: float | None = Field(default=None, ge=0.0)
+    dual_clip: float | None = Field(default=None, gt=1.0)
     kl_coef: float = Field(default=0.0, ge=0.0)
+    kl_estimator: Literal["k1", "k2", "k3"] | None = None
+    kl_in_reward: bool = False
+    entropy_coef: float = Field(default=0.0, ge=0.0)
+    importance_correction: Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = (
+        "none"
+    )
+    importance_cap: float = Field(default=2.0, ge=1.0)
     on_reward_error: Literal["raise", "mask"] = "raise"
     reward_workers: int = Field(default=0, ge=0, le=256)
     reward_deadline: float = Field(default=10.0, gt=0.0)
@@ -105,6 +119,7 @@ class RLStage(Stage):
     def _known(self) -> RLStage:
         from groundrl.algorithms.advantages import ADVANTAGES
         from groundrl.algorithms.objectives import OBJECTIVES
+        from groundrl.experiments.stage_settings import rl_settings
 
         choices: list[tuple[str, str, Sequence[str]]] = [
             ("advantage", self.advantage, list(ADVANTAGES)),
@@ -113,13 +128,18 @@ class RLStage(Stage):
         for key, name, known in choices:
             if name not in known:
                 raise ValueError(f"{key}: there is no {name!r}; choose from {', '.join(known)}")
+        rl_settings(self, seed=0)  # refuses keys that contradict each other
         return self
 
 
 class EvaluationConfig(Strict):
-    """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer."""
+    """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer.
+
+    `every`: also within RL stages after so many steps, one sample and one greedy answer each; 0 is not at all.
+    """
 
     samples_per_example: int = Field(default=8, ge=1)
+    every: int = Field(default=0, ge=0)
     max_new_tokens: int = Field(default=256, ge=1)
     metrics: tuple[str, ...] = METRICS
 

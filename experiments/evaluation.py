@@ -28,8 +28,11 @@ class Decoding:
     samples: int
 
 
-def decodings(config: EvaluationConfig) -> tuple[Decoding, ...]:
-    """Sampled at T = 1, sampled at T = 0.5, and greedy."""
+def decodings(config: EvaluationConfig, *, within: bool = False) -> tuple[Decoding, ...]:
+    """Sampled at T = 1, sampled at T = 0.5, and greedy; `within` a stage one sample at T = 1, and greedy."""
+    if within:
+        sampled = Decoding(name="sampled", temperature=1.0, samples=1)
+        return (sampled, Decoding(name="greedy", temperature=0.0, samples=1))
     return (
         Decoding(name="sampled", temperature=1.0, samples=config.samples_per_example),
         Decoding(name="cool", temperature=0.5, samples=max(1, config.samples_per_example // 2)),
@@ -48,13 +51,24 @@ def set_iou(predicted: Boxes | None, truth: Boxes) -> float:
 
 
 def evaluate(
-    loader: Loader, engine: Engine, reward: Reward | None, config: EvaluationConfig, *, seed: int, fabric: Fabric
+    loader: Loader,
+    engine: Engine,
+    reward: Reward | None,
+    config: EvaluationConfig,
+    *,
+    seed: int,
+    fabric: Fabric,
+    within: bool = False,
 ) -> tuple[list[dict[str, Any]], list[Example]]:
-    """One row for each completion of each test example, in order, and the examples; every rank gets all of them."""
+    """One row for each completion of each test example, in order, and the examples; every rank gets all of them.
+
+    `within` a stage there are fewer completions: see `decodings`.
+    """
     indices = range(fabric.global_rank, len(loader.source), fabric.world_size)
     loaded = [(index, found[0]) for index in indices if (found := loader.get(index)) is not None]
     rows = []
-    for decoding in decodings(config):
+    scorer = Scorer(reward) if reward is not None else None
+    for decoding in decodings(config, within=within):
         sampling = Sampling(max_new_tokens=config.max_new_tokens, temperature=decoding.temperature)
         keys = [
             seed_key(seed=seed, stream="evaluation", stage=decoding.name, step=0, prompt=index) for index, _ in loaded
@@ -63,7 +77,7 @@ def evaluate(
             [example for _, example in loaded], group_size=decoding.samples, sampling=sampling, seed_keys=keys
         )
         for (index, _), group in zip(loaded, groups, strict=True):
-            rows += _rows(index, decoding.name, group, reward)
+            rows += _rows(index, decoding.name, group, scorer)
     examples = [example for _, example in loaded]
     if fabric.world_size > 1:
         import torch.distributed
@@ -75,13 +89,12 @@ def evaluate(
     return rows, examples
 
 
-def _rows(index: int, decoding: str, group: Group, reward: Reward | None) -> list[dict[str, Any]]:
+def _rows(index: int, decoding: str, group: Group, scorer: Scorer | None) -> list[dict[str, Any]]:
     example = group.example
     scores = [None] * len(group.completions)
-    if reward is not None:
-        with Scorer(reward) as scorer:
-            scorer.submit(group)
-            scores = [score.value for score in scorer.results()[0].scores or ()]  # type: ignore[misc]
+    if scorer is not None:
+        scorer.submit(group)
+        scores = [score.value for score in scorer.results()[0].scores or ()]  # type: ignore[misc]
     return [
         {
             "index": index,

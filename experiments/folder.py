@@ -40,9 +40,10 @@ class RunFolder:
         """The Hugging Face folder of a stage's final policy."""
         return self.path / "checkpoints" / stage
 
-    def evaluation_rows(self, stage: str) -> Path:
-        """The evaluated completions of a stage."""
-        return self.path / "evaluation" / f"{stage}.parquet"
+    def evaluation_rows(self, stage: str, *, step: int | None = None) -> Path:
+        """The evaluated completions at the end of a stage, or after a step within it."""
+        folder = self.path / "evaluation"
+        return folder / f"{stage}.parquet" if step is None else folder / stage / f"step-{step:06d}.parquet"
 
     def base(self) -> Path:
         """The folder to which the configuration's paths are relative."""

@@ -15,8 +15,7 @@ from lightning.fabric import Fabric
 
 from groundrl.algorithms.checkpoint import is_complete, save_folder, stage_progress
 from groundrl.algorithms.loop import train_rl
-from groundrl.algorithms.objectives import ObjectiveSettings
-from groundrl.algorithms.settings import RLSettings, SFTSettings
+from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft import train_sft
 from groundrl.experiments.audit import warn_before_training
 from groundrl.experiments.config import ConfigError, RLStage, RunConfig, SFTStage
@@ -25,8 +24,8 @@ from groundrl.experiments.evaluation import evaluate, report
 from groundrl.experiments.figures import draw_run
 from groundrl.experiments.folder import Recorder, RunFolder
 from groundrl.experiments.progress import Progress
+from groundrl.experiments.stage_settings import rl_settings
 from groundrl.rewards import ExampleSource, Reward
-from groundrl.rollout.engine import Sampling
 from groundrl.rollout.loader import Loader
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.records import write_table, write_text
@@ -102,21 +101,28 @@ class Pipeline:
                 rl_settings(stage, self.config.seed),
                 fabric=self.fabric,
                 record=recorder.rl if recorder is not None else lambda step: None,
+                after_update=lambda step: self._evaluate_within(stage, step, policy, recorder),
                 folder=checkpoint,
             )
         self._note_skipped(stage.name, loader)
 
-    def _evaluate(self, stage: str, policy: Policy, recorder: Recorder | None) -> None:
-        rows_file = self.folder.evaluation_rows(stage)
+    def _evaluate_within(self, stage: RLStage, step: int, policy: Policy, recorder: Recorder | None) -> None:
+        """A point of the held-out curve; the end of a stage has an evaluation of its own."""
+        every = self.config.evaluation.every
+        if every and step % every == 0 and step < stage.steps:
+            self._evaluate(stage.name, policy, recorder, step=step)
+
+    def _evaluate(self, stage: str, policy: Policy, recorder: Recorder | None, *, step: int | None = None) -> None:
+        rows_file = self.folder.evaluation_rows(stage, step=step)
         if "test" not in self.sources or rows_file.is_file():
             return
         source = self.sources["test"]
         evaluation = self.config.evaluation
-        self.progress.say(f"evaluating {stage} on {len(source)} test examples")
+        if step is None:
+            self.progress.say(f"evaluating {stage} on {len(source)} test examples")
         loader = Loader(policy, source, reserve=evaluation.max_new_tokens, on_error=self.config.data.on_error)
-        rows, examples = evaluate(
-            loader, LocalEngine(policy), self.reward, evaluation, seed=self.config.seed, fabric=self.fabric
-        )
+        settings: dict[str, Any] = {"seed": self.config.seed, "fabric": self.fabric, "within": step is not None}
+        rows, examples = evaluate(loader, LocalEngine(policy), self.reward, evaluation, **settings)
         self._note_skipped(f"evaluation of {stage}", loader)
         if recorder is not None:
             recorder.examples.add(examples)
@@ -184,20 +190,6 @@ class Pipeline:
         first = next(iter(loader.skipped.values()))
         self.progress.say(f"{where}: {len(loader.skipped)} examples skipped (skipped.json); the first: {first}")
         write_text(json.dumps(self.skipped, indent=2) + "\n", self.folder.path / "skipped.json")
-
-
-def rl_settings(stage: RLStage, seed: int) -> RLSettings:
-    """A stage of the configuration as the loop takes it."""
-    plain = {"name", "steps", "advantage", "objective", "prompts_per_step", "group_size", "epochs", "micro_batch_size"}
-    plain |= {"lr", "warmup_steps", "weight_decay", "max_grad_norm", "checkpoint_every"}
-    plain |= {"reward_workers", "reward_deadline"}
-    return RLSettings(
-        seed=seed,
-        on_error=stage.on_reward_error,
-        sampling=Sampling(max_new_tokens=stage.max_new_tokens, temperature=stage.temperature),
-        clipping=ObjectiveSettings(clip_low=stage.clip_low, clip_high=stage.clip_high, kl_coef=stage.kl_coef),
-        **stage.model_dump(include=plain),
-    )
 
 
 def lightning_hardware(config: RunConfig) -> dict[str, Any]:

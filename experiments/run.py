@@ -57,6 +57,14 @@ class Run:
         content: dict[str, Any] = json.loads(path.read_text())
         return content
 
+    @property
+    def held_out(self) -> list[dict[str, Any]]:
+        """Test metrics by global step: at the end of each stage and, with `evaluation.every`, within RL stages."""
+        from groundrl.experiments.folder import RunFolder
+        from groundrl.experiments.held_out import held_out_curve
+
+        return held_out_curve(RunFolder(self.folder), self.config)
+
     def checkpoint(self, stage: str | None = None) -> Path:
         """The Hugging Face folder of a stage's policy, the last stage's by default."""
         from groundrl.algorithms.checkpoint import is_complete

@@ -31,6 +31,7 @@ from groundrl.rewards.glossary import (
     rel1000,
 )
 from groundrl.rewards.grounding import GIoU, SoftF1
+from groundrl.rewards.judge import Judge, score, verdict
 from groundrl.rewards.labels import LabelAccuracy, Mentions
 from groundrl.rewards.lengths import CosineLength, Length, Overlong, Repetition
 from groundrl.rewards.medloc import MedLoc
@@ -62,6 +63,7 @@ __all__ = [
     "Group",
     "ImageRef",
     "JsonSchema",
+    "Judge",
     "LabelAccuracy",
     "Length",
     "MatchedIoU",
@@ -103,6 +105,8 @@ __all__ = [
     "rel1",
     "rel1000",
     "reward",
+    "score",
     "score_group",
     "smart_resize",
+    "verdict",
 ]

@@ -12,6 +12,7 @@ from groundrl.rewards.consistency import Consistency
 from groundrl.rewards.detection import Confidence, FBetaIoU, MatchedIoU, ThresholdIoU
 from groundrl.rewards.gates import AtLeast, gate
 from groundrl.rewards.grounding import GIoU, SoftF1
+from groundrl.rewards.judge import Judge, score, verdict
 from groundrl.rewards.labels import LabelAccuracy, Mentions
 from groundrl.rewards.lengths import CosineLength, Length, Overlong, Repetition
 from groundrl.rewards.medloc import MedLoc
@@ -33,12 +34,13 @@ REWARDS: dict[str, type[Reward]] = {
     kind.__name__: kind
     for kind in (
         *(SoftF1, GIoU, FBetaIoU, MatchedIoU, ThresholdIoU, MeanAP, Confidence, MedMOBox, MedLoc),
-        *(LabelAccuracy, Mentions, Format, TagCount, Pattern, JsonSchema, Consistency),
+        *(LabelAccuracy, Mentions, Format, TagCount, Pattern, JsonSchema, Consistency, Judge),
         *(Overlong, Repetition, Length, CosineLength, AtLeast),
         *(FirstBoxIoU, ListedMeanAP, GreedyIoU, VisionReasoner, StartsWith, ErrorAsZero),
     )
 }
 CALLABLE: dict[str, Callable[..., Any]] = {**REWARDS, "gate": gate, "linear": linear}
+CALLABLE |= {"verdict": verdict, "score": score}
 METHODS = ("named", "clip", "scheduled")
 
 

@@ -24,8 +24,10 @@ class Scorer:
     In this process, at once; or, with `workers` processes, while sampling goes on: there a completion that takes more
     than `deadline` seconds scores the low end, a worker that hangs or crashes is replaced, and what a crash took with
     it is masked. `on_error="mask"` turns exceptions of the reward into masked completions, up to `max_error_share` of
-    all of them (in [0, 1]), beyond which the run stops after all. `counts` says how many completions had which status,
-    how many met the deadline, and how many groups have fewer than two valid completions left (`groups_dropped`).
+    all of them (in [0, 1]), beyond which the run stops after all. It also stops when `max_failed_groups` groups in a
+    row had nothing but errors, returned or masked (a judge that is down): there is nothing to learn from. `counts` says
+    how many completions had which status, how many met the deadline, and how many groups have fewer than two valid
+    completions left (`groups_dropped`).
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Scorer:
         *,
         on_error: OnError = "raise",
         max_error_share: float = 0.1,
+        max_failed_groups: int = 8,
         workers: int = 0,
         deadline: float = 10.0,
     ) -> None:
@@ -41,10 +44,14 @@ class Scorer:
             raise ValueError(f"max_error_share is a share, from 0 to 1, got {max_error_share}")
         if not 0 <= workers <= 256 or not deadline > 0:
             raise ValueError(f"workers must be in 0..256 and deadline above 0 seconds, got {workers} and {deadline}")
+        if max_failed_groups < 1:
+            raise ValueError(f"max_failed_groups is at least 1, got {max_failed_groups}")
         self.reward = reward
         self.counts: Counter[str] = Counter()
         self._on_error: OnError = on_error
         self._max_error_share = max_error_share
+        self._max_failed_groups = max_failed_groups
+        self._failed_in_a_row = 0
         self._step: int | None = None
         self._waiting: list[tuple[Group, Scores]] = []
         self._warned = False
@@ -59,12 +66,16 @@ class Scorer:
         self._step = step
 
     def submit(self, group: Group) -> None:
-        """Score this group. RewardError, here or in `results`, where the reward raises and errors are not masked."""
+        """Score this group.
+
+        RewardError, here or in `results`, where the reward raises and errors are not masked, or nothing succeeds.
+        """
         if self._pool is not None:
             self._waiting.append((group, self._pool.submit(group, step=self._step, on_error=self._on_error)))
             return
         current = self.reward if self._step is None else self.reward.at(self._step)
         scores = score_completions(current, group.completions, group.example, on_error=self._on_error)
+        self._stop_if_nothing_succeeds(replace(group, scores=tuple(scores)))
         self._waiting.append((group, lambda: scores))
 
     def results(self) -> list[Group]:
@@ -73,7 +84,11 @@ class Scorer:
         RewardError when more than `max_error_share` of all completions so far had an error that was masked.
         """
         waiting, self._waiting = self._waiting, []
-        groups = [replace(group, scores=tuple(scores())) for group, scores in waiting]
+        groups = []
+        for group, scores in waiting:
+            groups.append(replace(group, scores=tuple(scores())))
+            if self._pool is not None:
+                self._stop_if_nothing_succeeds(groups[-1])
         for group in groups:
             self._count(group)
         errors, completions = self.counts["error"], self.counts["completions"]
@@ -85,6 +100,14 @@ class Scorer:
     async def results_async(self) -> list[Group]:
         """`results`, awaited; the event loop goes on meanwhile."""
         return await asyncio.to_thread(self.results)
+
+    def _stop_if_nothing_succeeds(self, group: Group) -> None:
+        """RewardError once so many groups in a row had nothing but errors; said as soon as it is known."""
+        failed = bool(group.scores) and all(score.status == "error" for score in group.scores or ())
+        self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
+        if self._failed_in_a_row >= self._max_failed_groups:
+            count = f"every completion of the last {self._failed_in_a_row} groups had an error"
+            raise RewardError(f"{count}, so there is nothing to learn from; mend it and resume: {_first([group])}")
 
     def _count(self, group: Group) -> None:
         scores = group.scores or ()
@@ -124,7 +147,13 @@ def _first(groups: Sequence[Group]) -> str:
     for group in groups:
         for completion, score in zip(group.completions, group.scores or (), strict=True):
             if score.status in ("error", "nonfinite"):
-                reason = score.detail.get("reason") or score.detail or score.status
-                what = f"status {score.status} ({reason}), completion {completion.text[:200]!r}"
+                what = f"status {score.status} ({_cause(score)}), completion {completion.text[:200]!r}"
                 return f"example {group.example.id!r}, {what}"
     return "no masked completion in this batch"
+
+
+def _cause(score: Score) -> str:
+    """Why a score has no value; of a composed reward also what its part said."""
+    own = str(score.detail.get("reason") or score.detail or score.status)
+    part = next((part for part in score.parts.values() if part.status == score.status), None)
+    return own if part is None else f"{own}: {_cause(part)}"

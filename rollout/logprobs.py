@@ -26,10 +26,11 @@ def token_entropy(log_probs: Float[Tensor, "*batch V"]) -> Float[Tensor, "*batch
 class CompletionLogprobs(nn.Module):
     """The module given to Fabric: its forward is the only way into the model while learning."""
 
-    def __init__(self, policy: Policy, *, temperature: float) -> None:
+    def __init__(self, policy: Policy, *, temperature: float, entropy_grad: bool = False) -> None:
         super().__init__()
         self.model = policy.model
         self.temperature = temperature
+        self.entropy_grad = entropy_grad  # an entropy bonus needs it; else it is a statistic
         self._policy = policy
 
     def forward(self, batch: PaddedBatch) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
@@ -39,7 +40,7 @@ class CompletionLogprobs(nn.Module):
         log_probs = masked_log_softmax(logits, self._policy.allowed.to(logits.device), self.temperature)
         # Padding may be a token that is never allowed: its -inf must not reach a masked sum (0 * -inf is nan).
         chosen = log_probs.gather(-1, completion_ids[..., None])[..., 0].clamp(min=-1e4)
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.entropy_grad and torch.is_grad_enabled()):
             entropy = token_entropy(log_probs)
         return chosen, entropy
 

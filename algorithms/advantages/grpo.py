@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from groundrl.algorithms.advantages.group import on_tokens, per_group, standardised
 from groundrl.algorithms.window import Window
-
-STD_EPS = 1e-4  # as TRL
 
 
 def grpo(window: Window) -> Float[Tensor, "N T"]:
@@ -19,9 +17,4 @@ def grpo(window: Window) -> Float[Tensor, "N T"]:
 
     Source: DeepSeekMath (arXiv 2402.03300), section 4.1.2.
     """
-    advantages = torch.zeros_like(window.rewards_PG)
-    for group, valid in enumerate(window.valid_PG):
-        rewards = window.rewards_PG[group, valid].double()
-        if len(rewards) >= 2 and (rewards != rewards[0]).any():
-            advantages[group, valid] = ((rewards - rewards.mean()) / (rewards.std() + STD_EPS)).float()
-    return advantages.flatten()[:, None] * window.completion_mask_NT
+    return on_tokens(per_group(window.rewards_PG, window.valid_PG, standardised), window)

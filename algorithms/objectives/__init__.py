@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from groundrl.algorithms.objectives.cispo import cispo
 from groundrl.algorithms.objectives.dapo import dapo
+from groundrl.algorithms.objectives.dr_grpo import dr_grpo
+from groundrl.algorithms.objectives.entropy import entropy_bonus
 from groundrl.algorithms.objectives.grpo import grpo
+from groundrl.algorithms.objectives.gspo import gspo
 from groundrl.algorithms.objectives.losses import Objective, ObjectiveSettings
+from groundrl.algorithms.objectives.ppo import ppo
 
 OBJECTIVES: dict[str, Objective] = {
+    "cispo": cispo,
     "dapo": dapo,
+    "dr_grpo": dr_grpo,
     "grpo": grpo,
+    "gspo": gspo,
+    "ppo": ppo,
 }
 
-__all__ = ["OBJECTIVES", "Objective", "ObjectiveSettings"]
+__all__ = ["OBJECTIVES", "Objective", "ObjectiveSettings", "entropy_bonus"]

@@ -6,10 +6,12 @@ microscopy about as much as cheap synthetic data usually does; nothing in it is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from groundrl.experiments.data.scene import mask_boxes, scene_example, visible_objects
+from groundrl.experiments.data.scene import Scene, grounding_example, mask_boxes, visible_objects
 from groundrl.rewards import Example
 
 SIZE = 64  # pixels
@@ -24,11 +26,17 @@ SHAPES = {  # long semi-axis from, to (pixels); short axis from, to (share of th
 
 
 class RenderedCells:
-    """Rendered scenes 0, 1, 2, ...; scene `i` depends on `(seed, i)` alone and shows `i % 5` cells."""
+    """Rendered scenes 0, 1, 2, ...; scene `i` depends on `(seed, i)` alone and shows `i % 5` cells.
 
-    def __init__(self, *, seed: int = 0, length: int = 1_000_000) -> None:
+    `task` makes the example of a scene: `grounding_example` or `report_example`.
+    """
+
+    def __init__(
+        self, *, seed: int = 0, length: int = 1_000_000, task: Callable[[Scene], Example] = grounding_example
+    ) -> None:
         self.seed = seed
         self.length = length
+        self.task = task
 
     def __len__(self) -> int:
         return self.length
@@ -39,9 +47,16 @@ class RenderedCells:
         rng = np.random.Generator(np.random.Philox(key=[self.seed, index]))
         mask, kinds, areas = _place(rng, index % COUNTS)
         inner = slice(MARGIN, MARGIN + SIZE)
-        boxes = mask_boxes(mask[inner, inner], visible_objects(mask[inner, inner], areas))
+        shown = visible_objects(mask[inner, inner], areas)
         name = f"cells/rendered/{self.seed}/{index}"
-        return scene_example(id=name, picture=_light(rng, mask, kinds), boxes=boxes, block=name)
+        scene = Scene(
+            id=name,
+            picture=_light(rng, mask, kinds),
+            boxes=mask_boxes(mask[inner, inner], shown),
+            mitotic=sum(kinds[i - 1] == "mitotic" for i in shown),
+            block=name,
+        )
+        return self.task(scene)
 
 
 def _place(rng: np.random.Generator, count: int) -> tuple[Int[np.ndarray, "h w"], list[str], Int[np.ndarray, "ids"]]:

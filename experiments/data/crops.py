@@ -6,6 +6,7 @@ crop lies wholly inside one tile, so tiles share no pixel and are the independen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -14,13 +15,14 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from groundrl.experiments.data.scene import mask_boxes, scene_example, visible_objects
+from groundrl.experiments.data.scene import Scene, grounding_example, mask_boxes, visible_objects
 from groundrl.rewards import Example
 
 FOLDER = Path(__file__).parent / "nuclei"
 SIZE = 64  # pixels
 COUNTS = 5  # 0 to 4 nuclei, in equal shares
 COLUMNS = {"train": (0, 340), "test": (340, 512)}
+MITOTIC_INTENSITY = 130  # mean grey value of a nucleus above which it is a mitotic figure
 TILE = (86, 128)  # width, height of a test block: two by four tiles fill the test columns
 
 
@@ -29,6 +31,14 @@ def load_image() -> tuple[UInt8[np.ndarray, "512 512"], Int[np.ndarray, "512 512
     """The image (raw intensities) and its instance mask (0 is background)."""
     picture = np.asarray(Image.open(FOLDER / "image.png"), dtype=np.uint8)
     return picture, np.asarray(Image.open(FOLDER / "mask.png"), dtype=np.int64)
+
+
+@cache
+def mitotic_figures() -> frozenset[int]:
+    """The ids of the condensed, bright nuclei: 8 have a mean intensity of 155 to 194, all others at most 109."""
+    picture, mask = load_image()
+    sums, areas = np.bincount(mask.ravel(), weights=picture.ravel()), np.bincount(mask.ravel())
+    return frozenset(int(i) for i in np.flatnonzero(sums > MITOTIC_INTENSITY * areas) if i != 0)
 
 
 @cache
@@ -58,9 +68,17 @@ class NucleiCrops:
     and the blocks are as balanced as the image allows.
     """
 
-    def __init__(self, split: Literal["train", "test"], *, seed: int = 0, length: int | None = None) -> None:
+    def __init__(
+        self,
+        split: Literal["train", "test"],
+        *,
+        seed: int = 0,
+        length: int | None = None,
+        task: Callable[[Scene], Example] = grounding_example,
+    ) -> None:
         self.split: Literal["train", "test"] = split
         self.seed = seed
+        self.task = task
         self.length = length if length is not None else {"train": 20_000, "test": 256}[split]
 
     def __len__(self) -> int:
@@ -76,8 +94,15 @@ class NucleiCrops:
         picture, mask = picture[y : y + SIZE, x : x + SIZE], mask[y : y + SIZE, x : x + SIZE]
         if self.split == "train":
             picture, mask = _augment(rng, picture, mask)
-        boxes = mask_boxes(mask, visible_objects(mask, areas))
-        return scene_example(id=f"nuclei/{self.split}/{self.seed}/{index}", picture=picture, boxes=boxes, block=block)
+        shown = visible_objects(mask, areas)
+        scene = Scene(
+            id=f"nuclei/{self.split}/{self.seed}/{index}",
+            picture=picture,
+            boxes=mask_boxes(mask, shown),
+            mitotic=len(mitotic_figures() & set(shown)),
+            block=block,
+        )
+        return self.task(scene)
 
     def _position(self, rng: np.random.Generator, index: int) -> tuple[int, int, str]:
         crops = crop_positions(self.split)[index % COUNTS]

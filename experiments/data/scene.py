@@ -1,8 +1,9 @@
-"""What the shipped data share: from an instance mask and its picture to an example with boxes and a gold answer."""
+"""What the shipped data share: from an instance mask and its picture to a scene, and the grounding task of a scene."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -56,20 +57,34 @@ def thousandths(boxes: Boxes) -> Int[np.ndarray, "N 4"]:
     return np.concatenate([low, np.maximum(rounded[:, 2:], low + 1)], axis=1)
 
 
-def scene_example(
-    *, id: str, picture: UInt8[np.ndarray, "h w"], boxes: Float[np.ndarray, "N 4"], block: str
-) -> Example:
-    """The example of one picture: prompt, PNG bytes, truth in pixels and the gold answer in rel1000."""
-    height, width = picture.shape
-    truth = Boxes(xyxy=boxes, space=pixel(float(width), float(height)))
-    label, answer = grounding_answer(truth, singular="nucleus", plural="nuclei")
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="png", compress_level=1)
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A picture and what is known of it: the boxes in pixels of the objects that count, and how many are mitotic."""
+
+    id: str
+    picture: UInt8[np.ndarray, "h w"]
+    boxes: Float[np.ndarray, "N 4"]
+    mitotic: int
+    block: str
+
+    @property
+    def truth(self) -> Boxes:
+        """The boxes in the picture's pixels."""
+        height, width = self.picture.shape
+        return Boxes(xyxy=self.boxes, space=pixel(float(width), float(height)))
+
+    @property
+    def image(self) -> ImageRef:
+        """The picture as PNG bytes."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.picture).save(buffer, format="png", compress_level=1)
+        return ImageRef(source=buffer.getvalue(), width=self.picture.shape[1], height=self.picture.shape[0])
+
+
+def grounding_example(scene: Scene) -> Example:
+    """The grounding task of a scene: truth in pixels, gold answer in rel1000."""
+    label, answer = grounding_answer(scene.truth, singular="nucleus", plural="nuclei")
+    reference = Reference(label=label, boxes=scene.truth)
     return Example(
-        id=id,
-        prompt=PROMPT,
-        images=(ImageRef(source=buffer.getvalue(), width=width, height=height),),
-        answer=answer,
-        reference=Reference(label=label, boxes=truth),
-        block=block,
+        id=scene.id, prompt=PROMPT, images=(scene.image,), answer=answer, reference=reference, block=scene.block
     )

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from groundrl.experiments.data.cells import RenderedCells
 from groundrl.experiments.data.coco import DEFAULT_ANSWER, CocoSource
 from groundrl.experiments.data.crops import NucleiCrops
 from groundrl.experiments.data.jsonl import JsonlSource
+from groundrl.experiments.data.reports import report_example
 from groundrl.experiments.data.values import refuse_unknown, shown
 from groundrl.rewards import ExampleSource
 from groundrl.rewards.expression import nearest
 
-SHIPPED = ("cells/rendered", "nuclei/train", "nuclei/test")
+SHIPPED: dict[str, Callable[[int], ExampleSource]] = {  # name -> source of a seed; test crops are always the same
+    "cells/rendered": lambda seed: RenderedCells(seed=seed),
+    "cells/report": lambda seed: RenderedCells(seed=seed, task=report_example),
+    "nuclei/train": lambda seed: NucleiCrops("train", seed=seed),
+    "nuclei/test": lambda seed: NucleiCrops("test", seed=0),
+    "nuclei/report/train": lambda seed: NucleiCrops("train", seed=seed, task=report_example),
+    "nuclei/report/test": lambda seed: NucleiCrops("test", seed=0, task=report_example),
+}
 COCO_KEYS = ("coco", "images", "prompt", "answer")
 
 
 def load_source(spec: str | Mapping[str, object], *, seed: int, base: Path) -> ExampleSource:
     """The examples that a config's `data.train` or `data.test` names.
 
-    `spec`: `cells/rendered`, `nuclei/train`, `nuclei/test`, the path of a .jsonl file, `{jsonl: path}`, or
+    `spec`: a shipped source (`cells/rendered`, `cells/report`, `nuclei/train`, `nuclei/test`, `nuclei/report/train`,
+    `nuclei/report/test`), the path of a .jsonl file, `{jsonl: path}`, or
     `{coco: path, images: folder, prompt: text, answer: template}` (`answer` may be left out). Paths are relative to
     `base`. `seed` picks the scenes and crops to train on; `nuclei/test` is the same 256 crops whatever the seed, so
     that runs can be compared. ValueError, with the nearest valid name, for anything else.
@@ -47,17 +56,15 @@ def load_source(spec: str | Mapping[str, object], *, seed: int, base: Path) -> E
 
 
 def _named(name: str, *, seed: int, base: Path) -> ExampleSource:
-    if name == "cells/rendered":
-        return RenderedCells(seed=seed)
-    if name == "nuclei/train":
-        return NucleiCrops("train", seed=seed)
-    if name == "nuclei/test":
-        return NucleiCrops("test", seed=0)
+    if name in SHIPPED:
+        return SHIPPED[name](seed)
     if name.endswith(".jsonl"):
         return JsonlSource(_path(name, base))
     if name.endswith(".json"):
         raise ValueError(f"{name!r} is not .jsonl; a COCO file is given as {{coco: {name}, images: ..., prompt: ...}}")
-    raise ValueError(f"there is no data {name!r}{nearest(name, SHIPPED)}; your own data is a path that ends in .jsonl")
+    raise ValueError(
+        f"there is no data {name!r}{nearest(name, list(SHIPPED))}; your own data is a path that ends in .jsonl"
+    )
 
 
 def _path(name: str, base: Path) -> Path:

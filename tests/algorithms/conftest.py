@@ -1,7 +1,9 @@
 """Windows and batches written by hand, and one short RL run."""
 
+import runpy
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,14 +19,21 @@ from groundrl.rollout.loader import Loader
 from groundrl.rollout.sampler import LocalEngine
 
 TIMING = ("seconds/", "tokens_per_second")
+MAX_LENGTH = 11  # tokens that a completion of `learn_batch` might have had
 
 
 @pytest.fixture(scope="session")
 def make_window() -> Callable[..., Window]:
-    """`make_window([[1.0, None], ...], lengths=[...])`: groups of these rewards, None where there is no score."""
+    """`make_window([[1.0, None], ...], lengths=[...])`: groups of these rewards, None where there is no score.
 
-    def make(rewards: Sequence[Sequence[float | None]], *, lengths: Sequence[int] | None = None) -> Window:
+    `more` are further fields of the window; without `parts` the reward is its own only part.
+    """
+
+    def make(
+        rewards: Sequence[Sequence[float | None]], *, lengths: Sequence[int] | None = None, **more: object
+    ) -> Window:
         rewards_PG = torch.tensor([[torch.nan if value is None else value for value in row] for row in rewards])
+        more = {"parts": {"total": rewards_PG}, "weights": {"total": 1.0}} | more
         valid = ~rewards_PG.isnan()
         lengths = lengths or [1] * rewards_PG.numel()
         mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).float() * valid.flatten()[:, None]
@@ -35,16 +44,25 @@ def make_window() -> Callable[..., Window]:
             valid_PG=valid,
             completion_mask_NT=mask,
             sampler_logprobs_NT=torch.zeros_like(mask),
+            **more,
         )
 
     return make
 
 
 @pytest.fixture(scope="session")
+def trl() -> SimpleNamespace:
+    """What `trl_oracle.py` defines."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("trl_oracle.py"))))
+
+
+@pytest.fixture(scope="session")
 def learn_batch() -> Callable[..., LearnBatch]:
     """A batch with what an objective looks at; totals are its own unless given."""
 
-    def make(advantages, mask, *, old=None, ref=None, total_tokens=None, total_completions=None) -> LearnBatch:
+    def make(
+        advantages, mask, *, old=None, ref=None, sampler=None, total_tokens=None, total_completions=None
+    ) -> LearnBatch:
         nothing = torch.zeros(mask.shape, dtype=torch.long)
         padded = PaddedBatch(
             input_ids=nothing,
@@ -61,11 +79,12 @@ def learn_batch() -> Callable[..., LearnBatch]:
             padded=padded,
             advantages_NT=advantages,
             completion_mask_NT=mask,
-            sampler_logprobs_NT=torch.zeros_like(mask),
+            sampler_logprobs_NT=torch.zeros_like(mask) if sampler is None else sampler,
             old_logprobs_NT=old,
             ref_logprobs_NT=ref,
             total_tokens=float(mask.sum() if total_tokens is None else total_tokens),
             total_completions=float(mask.any(dim=1).sum() if total_completions is None else total_completions),
+            max_length=MAX_LENGTH,
         )
 
     return make
@@ -107,5 +126,13 @@ def untimed() -> Callable[[RLStep], dict[str, float]]:
 
 
 @pytest.fixture(scope="session")
-def with_kl() -> ObjectiveSettings:
-    return ObjectiveSettings(clip_low=0.2, clip_high=0.28, kl_coef=0.1)
+def all_terms() -> ObjectiveSettings:
+    """Every term of a loss at once."""
+    return ObjectiveSettings(
+        clip_low=0.2,
+        clip_high=0.28,
+        dual_clip=1.5,
+        kl_coef=0.1,
+        importance_correction="token_truncate",
+        importance_cap=1.2,
+    )

@@ -57,7 +57,14 @@ def flat_on_the_second_rank(completion: Completion, example: Example) -> float:
     return 0.5 if example.id in SECOND_RANK else parity.score(completion, example).value or 0.0
 
 
-def rl(model: Path, fabric: Fabric, what: Reward, folder: Path, *, objective: str, steps: int) -> dict[str, Any]:
+@reward
+def second_token(completion: Completion, example: Example) -> float | None:
+    return completion.token_ids[1] % 5 / 5 if len(completion.token_ids) > 1 else None
+
+
+def rl(
+    model: Path, fabric: Fabric, what: Reward, folder: Path, *, objective: str, steps: int, **more: Any
+) -> dict[str, Any]:
     """Gradients of every update, weights at the end, and what was recorded here."""
     gradients: list[dict[str, torch.Tensor]] = []
     recorded: list[RLStep] = []
@@ -82,6 +89,7 @@ def rl(model: Path, fabric: Fabric, what: Reward, folder: Path, *, objective: st
         sampling=Sampling(max_new_tokens=6),
         clipping=ObjectiveSettings(kl_coef=0.05),
         checkpoint_every=steps,
+        **more,
     )
     with patch("groundrl.algorithms.loop.Learner", Watched):
         loader = Loader(policy, examples(), reserve=6)
@@ -126,6 +134,24 @@ def train_all(model: Path, out: Path, world_size: int) -> dict[str, Any]:
             "dapo": rl(model, fabric, parity, out / "dapo", objective="dapo", steps=2),
             "grpo": rl(model, fabric, parity, out / "grpo", objective="grpo", steps=1),
             "flat": rl(model, fabric, flat_on_the_second_rank, out / "flat", objective="dapo", steps=1),
+            "family": rl(
+                model,
+                fabric,
+                flat_on_the_second_rank + 0.5 * second_token,
+                out / "family",
+                objective="dr_grpo",
+                steps=1,
+                advantage="gdpo",
+            ),
+            "dynamic": rl(
+                model,
+                fabric,
+                flat_on_the_second_rank,
+                out / "dynamic",
+                objective="cispo",
+                steps=2,
+                dynamic_sampling=3,
+            ),
             "sft": sft(model, hardware, out / "sft"),
         }
 

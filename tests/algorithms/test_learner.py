@@ -9,6 +9,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from groundrl.algorithms.learner import Learner
+from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Completion, Example, Group, reward
 from groundrl.rollout.engine import Sampling
@@ -107,6 +108,38 @@ def test_one_step_by_hand(rl_run):
     assert step.metrics["clip_frac"] == step.metrics["approx_kl"] == step.metrics["ref_kl"] == 0.0
     assert step.metrics["reward/mean"] == 0.5
     assert policy.version == 1
+
+
+@reward
+def nothing(completion: Completion, example: Example) -> float:
+    return 0.5
+
+
+def test_the_entropy_bonus_by_hand(rl_run):
+    """Without advantages the loss is -c H, H = 0.562335 for p = (3/4, 1/4), the same at each of the 3 tokens.
+
+    dH / d logit_i = -p_i (ln p_i + H), so that the gradient of the loss is c p_i (ln p_i + H).
+    """
+    policy = Policy(ToyModel(), ToyTokenizer(), None)
+    gradients = []
+    policy.model.logits.register_post_accumulate_grad_hook(lambda p: gradients.append(p.grad.clone()))
+    (step,) = rl_run(
+        policy,
+        [Example(id="toy", prompt="aa")],
+        reward=nothing,
+        engine=ToyEngine(),
+        steps=1,
+        prompts_per_step=1,
+        group_size=2,
+        micro_batch_size=1,  # shares of two micro-batches add up
+        clipping=ObjectiveSettings(entropy_coef=0.1),
+        sampling=Sampling(max_new_tokens=2),
+    )
+    p = torch.tensor([0.75, 0.25])
+    entropy = -(p * p.log()).sum()
+    assert step.metrics["loss"] == pytest.approx(-0.1 * entropy.item())
+    assert step.metrics["entropy"] == pytest.approx(entropy.item())
+    torch.testing.assert_close(gradients[-1], 0.1 * p * (p.log() + entropy))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 SCRIPT = Path(__file__).with_name("ranks.py")
-SCENARIOS = ["dapo", "grpo", "flat"]
+SCENARIOS = ["dapo", "grpo", "flat", "family", "dynamic"]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_rank_0_alone_records_all_groups_in_prompt_order(outcomes, scenario):
         assert expected["index"] == [0, 1, 2, 3]
         for name in ("ids", "index", "keys", "tokens"):
             assert ours[name] == expected[name]
-        assert ours["advantages"] == expected["advantages"]
+        assert ours["advantages"] == [pytest.approx(values, rel=1e-6) for values in expected["advantages"]]
         assert ours["metrics"] == pytest.approx(expected["metrics"], rel=1e-4, abs=1e-5)
     assert len(list((folder / scenario).glob("step-*"))) == 1
 
@@ -72,6 +72,16 @@ def test_a_rank_without_variance_does_not_stall_the_other(outcomes):
     (step,) = first["flat"]["steps"]
     informative = [any(advantage != [0.0] for advantage in step["advantages"][3 * k : 3 * k + 3]) for k in range(4)]
     assert informative == [True, False, True, False]
+
+
+def test_both_ranks_replace_the_same_groups(outcomes):
+    """The second rank's two groups of step 1 are flat; three fresh prompts, whichever of them are flat again."""
+    _, (first, _), _ = outcomes
+    extra = [step["metrics"]["rollout/extra_prompts"] for step in first["dynamic"]["steps"]]
+    assert extra[0] >= 2
+    keys = [int(key.rpartition("/")[2]) for key in first["dynamic"]["steps"][0]["keys"]]
+    assert (keys[0], keys[2]) == (0, 2)
+    assert min(keys[1], keys[3]) >= 4
 
 
 def test_sft_learns_what_one_process_learns(outcomes):

@@ -114,7 +114,8 @@ class Killed(Exception):
     """What ends a run from outside."""
 
 
-def test_a_resumed_stage_is_identical_to_one_that_never_stopped(text_model, text_examples, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_resumed_stage_is_identical_to_one_that_never_stopped(text_model, text_examples, tmp_path, optimizer):
     """GPT-2 has dropout, so that the generator's state counts. Killed in step 6, after the checkpoint of step 4."""
     config = {"vocab_size": 500, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "bos_token_id": None}
     folder = text_model(transformers.GPT2Config(**config, resid_pdrop=0.3))
@@ -125,13 +126,13 @@ def test_a_resumed_stage_is_identical_to_one_that_never_stopped(text_model, text
         return policy
 
     straight = start(0)
-    expected = train(straight, text_examples, tmp_path / "straight", steps=8)
+    expected = train(straight, text_examples, tmp_path / "straight", steps=8, optimizer=optimizer)
 
     def killed_in_step_6(row) -> None:
         if row["stage_step"] == 6:
             raise Killed
 
-    settings = {"steps": 8, "checkpoint_every": 2}
+    settings = {"steps": 8, "checkpoint_every": 2, "optimizer": optimizer}
     with pytest.raises(Killed):
         train(start(0), text_examples, tmp_path / "killed", record=killed_in_step_6, **settings)
     resumed = start(99)  # as a new process would: the generator stands anywhere

@@ -27,4 +27,7 @@ def small() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train("quickstart", overrides=SMALL, runs=tmp_path_factory.mktemp("runs"), progress=False)
+    """Evaluated within the RL stage too, which changes nothing else: it is compared with runs that are not."""
+    return train(
+        "quickstart", overrides=SMALL | {"evaluation.every": 1}, runs=tmp_path_factory.mktemp("runs"), progress=False
+    )

@@ -15,7 +15,7 @@ from groundrl.experiments import cli, resume, train
 from groundrl.experiments.audit import named_reward, warn_before_training
 from groundrl.experiments.config import ConfigError
 from groundrl.experiments.data import NucleiCrops
-from groundrl.rewards import Example, GroundRLWarning, SoftF1, presets, reward
+from groundrl.rewards import Example, GroundRLWarning, Judge, SoftF1, presets, reward
 
 
 @pytest.fixture
@@ -122,6 +122,12 @@ def test_no_shared_random_state_is_touched():
     with pytest.warns(GroundRLWarning, match="deterministic"):
         warn_before_training(shared_randomness, NucleiCrops("train"), seed=0)
     assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+
+
+def test_a_judge_is_not_asked_before_training():
+    """Nothing listens at the address: one request would make a finding, and a warning."""
+    judge = Judge(base_url="http://127.0.0.1:9/v1", model="none", retries=0, cache=None)
+    warn_before_training(0.5 * judge + 0.5 * SoftF1(), NucleiCrops("train"), seed=0)
 
 
 def test_data_without_gold_are_left_to_training():

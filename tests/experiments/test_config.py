@@ -3,6 +3,7 @@
 import pytest
 
 from groundrl.experiments.config import RECIPES, ConfigError, find_config, load_config, parse_overrides
+from groundrl.experiments.stage_settings import rl_settings
 
 
 def recipe(**changes):
@@ -11,7 +12,7 @@ def recipe(**changes):
 
 def test_every_recipe_is_valid():
     paths = sorted(RECIPES.rglob("*.yaml"))
-    assert {"base", "quickstart"} <= {path.stem for path in paths}
+    assert {"base", "quickstart", "dapo", "medmo", "medmo_think"} <= {path.stem for path in paths}
     for path in paths:
         load_config(path, {})
 
@@ -30,7 +31,14 @@ def test_overrides_reach_a_stage_by_its_name():
         ({"stages.sft.group_size": 3}, "unknown key stages.sft.group_size"),
         ({"model.pth": "x"}, "unknown key model.pth; did you mean 'path'?"),
         ({"stages.rl.group_size": 1}, "stages.rl.group_size: Input should be greater than or equal to 2"),
-        ({"stages.rl.objective": "dpo"}, "objective: there is no 'dpo'; choose from dapo, grpo"),
+        ({"stages.rl.objective": "dpo"}, "objective: there is no 'dpo'; choose from cispo, dapo, dr_grpo, grpo"),
+        ({"stages.rl.kl_estimator": "k1"}, "stages.rl: kl_estimator k1 is no loss, its expected gradient is 0"),
+        ({"stages.rl.kl_in_reward": True}, "kl_in_reward needs an advantage that takes rewards of tokens"),
+        ({"stages.rl.advantage": "gae", "stages.rl.dynamic_sampling": 4}, "but advantage gae learns from them too"),
+        ({"stages.rl.objective": "cispo", "stages.rl.clip_high": 0.28}, "with cispo clip_high is the largest weight"),
+        ({"stages.rl.objective": "cispo", "stages.rl.dual_clip": 3.0}, "cispo has no lower bound and no dual clip"),
+        ({"stages.rl.dual_clip": 1.0}, "stages.rl.dual_clip: Input should be greater than 1"),
+        ({"stages.rl.importance_cap": 0.5}, "stages.rl.importance_cap: Input should be greater than or equal to 1"),
         ({"stages.rll.steps": 2}, "stages.rll.steps: there is no 'rll' here; there are sft, rl"),
         ({"stages.rl": 2}, "name the stage's key as well"),
         ({"seed.x": 2}, "seed.x: 'seed' is a value, it has no keys"),
@@ -58,7 +66,9 @@ def test_an_override_is_key_and_value():
 
 
 def test_a_missing_file_lists_the_recipes():
-    with pytest.raises(ConfigError, match="no file and no recipe 'nothing'; the recipes are base, quickstart"):
+    with pytest.raises(
+        ConfigError, match="no file and no recipe 'nothing'; the recipes are base, dapo, medmo, medmo_think, quick"
+    ):
         find_config("nothing")
 
 
@@ -74,3 +84,48 @@ def test_a_file_that_is_not_yaml(tmp_path):
 def test_paths_are_relative_to_the_file(tmp_path):
     (tmp_path / "a.yaml").write_text("name: a\nstages: [{name: s, kind: sft, steps: 1, data: {train: x.jsonl}}]\n")
     assert load_config(tmp_path / "a.yaml", {})[1] == tmp_path
+
+
+def test_every_key_of_an_rl_stage_reaches_the_loop():
+    """Each key is set to a value that is not its default, and found again in the settings."""
+    changed = {
+        "advantage": "rloo",
+        "objective": "gspo",
+        "steps": 7,
+        "prompts_per_step": 3,
+        "group_size": 5,
+        "epochs": 2,
+        "micro_batch_size": 6,
+        "lr": 0.5,
+        "warmup_steps": 1,
+        "weight_decay": 0.25,
+        "max_grad_norm": 2.0,
+        "checkpoint_every": 9,
+        "dynamic_sampling": 11,
+        "mask_truncated": True,
+        "temperature": 0.75,
+        "max_new_tokens": 77,
+        "clip_low": 0.125,
+        "clip_high": 0.375,
+        "dual_clip": 3.5,
+        "kl_coef": 0.0625,
+        "kl_estimator": "k1",
+        "kl_in_reward": True,
+        "entropy_coef": 0.03125,
+        "importance_correction": "sequence_mask",
+        "importance_cap": 4.0,
+        "on_reward_error": "mask",
+        "reward_workers": 2,
+        "reward_deadline": 8.0,
+    }
+    stage = recipe(**{f"stages.rl.{key}": value for key, value in changed.items()}).stages[1]
+    assert set(changed) | {"name", "kind", "data"} == set(type(stage).model_fields)
+    settings = rl_settings(stage, seed=5)
+    flat = {
+        **vars(settings),
+        **vars(settings.sampling),
+        **vars(settings.clipping),
+        "on_reward_error": settings.on_error,
+    }
+    assert {key: flat[key] for key in changed} == changed
+    assert (settings.seed, settings.name) == (5, "rl")

@@ -93,6 +93,16 @@ def test_evaluation_is_on_256_crops_with_intervals(small_run):
     assert table.num_rows == 256 * 3
 
 
+def test_the_held_out_curve_has_a_point_within_the_stage(small_run):
+    curve = small_run.held_out
+    assert [(point["step"], point["stage"]) for point in curve] == [(2, "sft"), (3, "rl"), (4, "rl")]
+    within = pq.read_table(small_run.folder / "evaluation" / "rl" / "step-000001.parquet").to_pylist()
+    greedy = [row["iou"] for row in within if row["decoding"] == "greedy"]
+    assert len(greedy) == 256
+    assert curve[1]["iou_mean_greedy"] == pytest.approx(np.mean(greedy))
+    assert curve[2]["iou_mean_greedy"] == small_run.evaluation["stages"]["rl"]["iou_mean_greedy"]
+
+
 def test_no_real_pixel_reaches_the_sft_stage(small_run):
     assert small_run.config.stages[0].data.train == "cells/rendered"
     assert {row["example_id"].split("/")[1] for row in small_run.rollouts.to_pylist()} == {"train"}

@@ -7,7 +7,7 @@ import torch
 
 from groundrl.rewards import Example
 from groundrl.rollout.batches import pad_batch
-from groundrl.rollout.logprobs import CompletionLogprobs, masked_log_softmax, token_entropy
+from groundrl.rollout.logprobs import CompletionLogprobs, completion_logits, masked_log_softmax, token_entropy
 
 
 def test_masked_log_softmax_by_hand():
@@ -17,6 +17,20 @@ def test_masked_log_softmax_by_hand():
     torch.testing.assert_close(log_probs, torch.tensor([math.log(2 / 3), -torch.inf, math.log(1 / 3)]))
     expected = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3))
     assert token_entropy(log_probs).item() == pytest.approx(expected)
+
+
+def test_the_entropy_has_a_gradient_where_it_is_asked_for(vl_policy):
+    """That of the plain formula over the tokens that may be sampled; finite although others have probability 0."""
+    batch = pad_batch(vl_policy, [vl_policy.encode(Example(id="e", prompt="yes"))], [[5, 6]])
+    weight = vl_policy.model.model.language_model.norm.weight
+    _, entropy = CompletionLogprobs(vl_policy, temperature=1.0, entropy_grad=True)(batch)
+    (found,) = torch.autograd.grad(entropy.sum(), weight)
+    allowed = completion_logits(vl_policy, batch)[..., vl_policy.allowed]
+    probabilities = allowed.softmax(dim=-1)
+    (expected,) = torch.autograd.grad(-(probabilities * probabilities.log()).sum(), weight)
+    assert expected.abs().max() > 1e-6
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-7)
+    assert not CompletionLogprobs(vl_policy, temperature=1.0)(batch)[1].requires_grad
 
 
 def test_it_is_float32_whatever_the_logits_are():

@@ -43,7 +43,7 @@ def test_a_coco_mapping_is_read_with_its_own_or_the_default_template(picture, tm
     ("spec", "message"),
     [
         ("nuclei/tets", "there is no data 'nuclei/tets'; did you mean 'nuclei/test'.* ends in .jsonl"),
-        ("mnist", "there is no data 'mnist'; known: cells/rendered, nuclei/test, nuclei/train"),
+        ("mnist", "there is no data 'mnist'; known: cells/rendered, cells/report, nuclei/report/test"),
         ("a.json", r"'a.json' is not .jsonl; a COCO file is given as \{coco: a.json, images"),
         ("a.jsonl", "there is no file .*a.jsonl"),
         ({"jsnol": "a.jsonl"}, "unknown key in `data`: 'jsnol'; did you mean 'jsonl'"),

@@ -1,0 +1,109 @@
+"""Which prompts a step samples: P of them, and fresh ones in the place of groups without variance (DAPO)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+
+from groundrl.algorithms.metrics import valid_values
+from groundrl.algorithms.settings import RLSettings
+from groundrl.rewards import Group, Score
+from groundrl.rollout.engine import seed_key
+from groundrl.rollout.loader import Loader, ShuffledOrder
+
+Outcome = tuple[int, tuple[Score, ...]]  # a place in the step and the scores of a group without variance in it
+
+
+class Draw:
+    """The groups of one step as this rank draws them: every world_size-th of P places, round after round.
+
+    Each place takes the next prompt of the order from `start` on; randomness is keyed by the prompt's number in the
+    step. A place whose group has no variance takes a fresh prompt in the next round, places in order, until the step
+    has drawn `dynamic_sampling` prompts beyond P; what is left then stays as it is. All ranks decide alike, from the
+    scores of all. `drawn` and `discarded`, the scores thrown away, are over all ranks.
+
+    Source: DAPO (arXiv 2503.14476), section 3.2; it samples on and keeps what has variance, which is the same.
+    """
+
+    def __init__(
+        self, loader: Loader, order: ShuffledOrder, settings: RLSettings, fabric: Fabric, *, step: int, start: int
+    ) -> None:
+        self.loader = loader
+        self.order = order
+        self.settings = settings
+        self.fabric = fabric
+        self.step = step
+        self.start = start
+        self.drawn = 0
+        self.discarded: list[Score] = []
+        self._replaced: set[int] = set()
+        self._kept: dict[int, Group] = {}
+        self._mine: list[tuple[int, int]] = []  # this round's places on this rank, with the prompt's number
+        self._take(range(settings.prompts_per_step))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether some rank has places to fill."""
+        return self._waiting
+
+    @property
+    def groups(self) -> list[Group]:
+        """This rank's groups in the order of their places."""
+        return [self._kept[place] for place in sorted(self._kept)]
+
+    def prompts(self) -> dict[str, Any]:
+        """What this rank samples in this round: whole groups."""
+        settings = self.settings
+        return {
+            "examples": [self.loader[self.order[self.start + number]][0] for _, number in self._mine],
+            "group_size": settings.group_size,
+            "sampling": settings.sampling,
+            "seed_keys": [
+                seed_key(seed=settings.seed, stream="rollout", stage=settings.name, step=self.step, prompt=number)
+                for _, number in self._mine
+            ],
+        }
+
+    def keep(self, groups: Sequence[Group]) -> None:
+        """Take the round's scored groups, and find the places of all ranks that a fresh prompt may fill."""
+        flat: list[Outcome] = []
+        for group in groups:
+            place, _ = self._mine[group.index]
+            self._kept[place] = group
+            if len(set(valid_values(group))) < 2:
+                flat.append((place, group.scores or ()))
+        allowance = self.settings.prompts_per_step + self.settings.dynamic_sampling - self.drawn
+        chosen = sorted(self._of_all_ranks(flat))[:allowance] if allowance else []
+        self.discarded += [score for _, scores in chosen for score in scores]
+        self._replaced |= {place for place, _ in chosen}
+        self._take([place for place, _ in chosen])
+
+    def metrics(self, groups: Sequence[Group]) -> dict[str, float]:
+        """The cost, and the mean reward of all that was sampled: that of the kept `groups` is not the policy's."""
+        if not self.settings.dynamic_sampling:
+            return {}
+        values = [value for group in groups for value in valid_values(group)]
+        values += [score.value for score in self.discarded if score.value is not None]
+        return {
+            "groups/resampled": float(len(self._replaced)),
+            "rollout/extra_prompts": float(self.drawn - self.settings.prompts_per_step),
+            "rollout/reward_mean": sum(values) / len(values) if values else float("nan"),
+        }
+
+    def _take(self, places: Sequence[int]) -> None:
+        """Give these places, in order, the next prompts."""
+        numbered = [(place, self.drawn + k) for k, place in enumerate(places)]
+        rank, world_size = self.fabric.global_rank, self.fabric.world_size
+        self._mine = [(place, number) for place, number in numbered if place % world_size == rank]
+        self._waiting = bool(numbered)
+        self.drawn += len(numbered)
+
+    def _of_all_ranks(self, flat: list[Outcome]) -> list[Outcome]:
+        if self.fabric.world_size == 1:
+            return flat
+        ranks: list[list[Outcome]] = [[] for _ in range(self.fabric.world_size)]
+        torch.distributed.all_gather_object(ranks, flat)
+        return [outcome for rank in ranks for outcome in rank]

@@ -1,0 +1,37 @@
+"""Every recipe that trains with RL, two steps of it: what it adds to the quickstart is there."""
+
+import pytest
+
+from groundrl.experiments import train
+from groundrl.experiments.config import RECIPES, load_config
+
+
+def test_the_settings_are_medmos():
+    for name in ("medmo", "medmo_think"):
+        stage = load_config(name, {})[0].stages[1]
+        assert (stage.clip_low, stage.clip_high, stage.group_size, stage.objective) == (0.15, 0.25, 8, "dapo")
+        assert stage.kl_coef > 0
+        assert stage.epochs > 1, "on-policy alone nothing is ever clipped"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.rglob("*.yaml")))
+def test_overlong_shaping_ends_where_sampling_does(name):
+    config = load_config(name, {})[0]
+    if "overlong" in config.rewards:
+        assert f"max_tokens={config.stages[-1].max_new_tokens}," in config.rewards["overlong"]
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("dapo", "reward/overlong/mean"), ("medmo", "reward/box/mean"), ("medmo_think", "reward/tags/mean")],
+)
+def test_two_steps(name, part, small, tmp_path):
+    overrides = small | {"data.test": None, "stages.rl.max_new_tokens": 48}  # room for boxes, else every reward is 0
+    if name == "dapo":
+        overrides["stages.rl.dynamic_sampling"] = 1
+    run = train(name, overrides=overrides, runs=tmp_path, progress=False)
+    rows = [row for row in run.metrics if row["stage"] == "rl"]
+    assert len(rows) == 2
+    assert all(part in row for row in rows)
+    assert ("rollout/extra_prompts" in rows[0]) == (name == "dapo")
+    assert (rows[1]["ref_kl"] > 0) == (name != "dapo")
