@@ -76,8 +76,9 @@ def sample_examples(source: ExampleSource, count: int, *, seed: int) -> list[Exa
 def warn_before_training(reward: Reward, source: ExampleSource, *, seed: int) -> None:
     """One warning where a policy that does not look passes the threshold on a few training examples.
 
-    A reward that pays for its scores, as a judge does, is left to `groundrl audit`. Examples that are faulty or have nothing to write a gold answer from are left out: training says what it needs. No
-    random state is touched, also where the reward itself draws from a shared one.
+    A reward that pays for its scores, as a judge does, is left to `groundrl audit`; examples that are faulty or have
+    nothing to write a gold answer from are left out: training says what it needs. No random state is touched, also
+    where the reward itself draws from a shared one.
     """
     if any(part.costly for part in parts_of(reward)):
         return
