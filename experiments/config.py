@@ -161,10 +161,7 @@ class HardwareConfig(Strict):
 
 
 class RunConfig(Strict):
-    """One run: stages one after the other, from one model, with one seed.
-
-    `audit: warn` attacks the reward on a few examples before an RL stage begins and warns once where it can be gamed.
-    """
+    """One run: stages one after the other, from one model, with one seed."""
 
     name: str = Field(pattern=NAME)
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -172,7 +169,7 @@ class RunConfig(Strict):
     data: DataConfig = DataConfig()
     rewards: dict[str, str] = Field(default_factory=dict)
     reward: str | None = None
-    audit: Literal["warn", "off"] = "warn"
+    audit: Literal["warn", "off"] = "warn"  # attack the reward on a few examples before RL, and warn
     stages: tuple[Annotated[SFTStage | RLStage, Field(discriminator="kind")], ...] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
     hardware: HardwareConfig = HardwareConfig()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,10 +27,9 @@ class Task:
         self.seed = seed
         golds = [gold_text(example) for example in self.examples]
         asked = [example.reference.boxes is not None for example in self.examples]
-        common = _common_style(golds, asked, self.examples)
-        self.drafts = tuple(
-            take_apart(gold, boxes=boxes, default=common) for gold, boxes in zip(golds, asked, strict=True)
-        )
+        drafts = [take_apart(gold, boxes=boxes, default=None) for gold, boxes in zip(golds, asked, strict=True)]
+        common = _common_style(drafts) or default_style(self.examples[0].box_space)
+        self.drafts = tuple(_in_style(draft, gold, common) for draft, gold in zip(drafts, golds, strict=True))
         self.golds = tuple(golds)
         self.truth = tuple(map(_truth, self.examples, self.drafts))
         self.blocks = tuple(example.block or example.id for example in self.examples)
@@ -131,12 +131,24 @@ def _labels(examples: Sequence[Example]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _common_style(golds: Sequence[str], asked: Sequence[bool], examples: Sequence[Example]) -> Style | None:
-    """The style of the first gold answer that states a box."""
-    for gold, boxes in zip(golds, asked, strict=True):
-        if boxes and (draft := take_apart(gold, boxes=True, default=None)).boxes is not None and len(draft.boxes):
-            return draft.style
-    return default_style(examples[asked.index(True)].box_space) if any(asked) else None
+def _common_style(drafts: Sequence[Draft]) -> Style | None:
+    """The style of the first gold answer that states a box, padded as wide as any of its form is."""
+    styles = [
+        draft.style for draft in drafts if draft.style is not None and draft.boxes is not None and len(draft.boxes)
+    ]
+    if not styles:
+        return None
+    return replace(styles[0], width=max(style.width for style in styles if style.form == styles[0].form))
+
+
+def _in_style(draft: Draft, gold: str, common: Style) -> Draft:
+    """The draft with the padding of the others where its own numbers do not show it; without a box, with their style."""
+    if draft.style is None:
+        return draft
+    if draft.boxes is None or not len(draft.boxes):
+        return replace(draft, style=common)
+    padded = replace(draft, style=replace(draft.style, width=common.width))
+    return padded if padded.text == gold else draft
 
 
 def _halves(blocks: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -67,6 +67,15 @@ def test_a_negative_gets_the_form_of_the_others():
     assert task.blind(0, np.array([[0.0, 0.0, 1.0, 1.0]])) == '[{"bbox_2d": [0, 0, 64, 64], "label": "cell"}]'
 
 
+def test_padding_is_that_of_all_gold_answers():
+    """[500, 500, 600, 600] alone does not show that numbers have three digits; its neighbour's 010 does."""
+    golds = ("1 cell <box>[[500, 500, 600, 600]]</box>", "1 cell <box>[[010, 500, 600, 600]]</box>")
+    boxes = Boxes(xyxy=np.array([[500.0, 500.0, 600.0, 600.0]]), space=rel1000)
+    examples = [Example(id=gold, prompt="x", answer=gold, reference=Reference(boxes=boxes)) for gold in golds]
+    for order in (examples, examples[::-1]):
+        assert Task(order, seed=0).blind(0, np.zeros((1, 4))) == "1 cell <box>[[000, 000, 000, 000]]</box>"
+
+
 @pytest.mark.parametrize(
     ("space", "written"),
     [
