@@ -142,7 +142,7 @@ def _common_style(drafts: Sequence[Draft]) -> Style | None:
 
 
 def _in_style(draft: Draft, gold: str, common: Style) -> Draft:
-    """The draft with the padding of the others where its own numbers do not show it; without a box, with their style."""
+    """The draft, padded as the others where its own numbers do not show it; without a box, in their style."""
     if draft.style is None:
         return draft
     if draft.boxes is None or not len(draft.boxes):
