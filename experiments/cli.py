@@ -56,6 +56,33 @@ def evaluate(run: RunPath) -> None:
 
 
 @app.command()
+def audit(
+    reward: Annotated[
+        str, typer.Argument(help="An expression such as 'SoftF1()', my_rewards.py:tight, or a configuration.")
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="As in a configuration; default: its own, else nuclei/train.")
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="How many examples are drawn.")] = 200,
+    threshold: Annotated[float, typer.Option(help="Share of gold at which a blind policy is flagged.")] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the examples and the random answers.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where audit.json and audit.png are written.")] = Path("audit"),
+) -> None:
+    """What does REWARD pay for answers that never look? Exit code 0: it passed; 1: it can be gamed; 2: bad input."""
+    from rich.console import Console
+
+    from groundrl.experiments.audit import audit_command
+    from groundrl.experiments.audit_table import tables
+
+    report = audit_command(reward, data=data, count=examples, threshold=threshold, seed=seed, out=out)[0]
+    console = Console()
+    for each in tables(report):
+        console.print(each)
+    console.print(f"  {out / 'audit.json'}\n  {out / 'audit.png'}")
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
 def bench(
     what: Annotated[str, typer.Argument(help="startup, rewards or factuality.")] = "startup",
 ) -> None:

@@ -171,6 +171,7 @@ class RunConfig(Strict):
     data: DataConfig = DataConfig()
     rewards: dict[str, str] = Field(default_factory=dict)
     reward: str | None = None
+    audit: Literal["warn", "off"] = "warn"  # attack the reward on a few examples before RL, and warn
     stages: tuple[Annotated[SFTStage | RLStage, Field(discriminator="kind")], ...] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
     hardware: HardwareConfig = HardwareConfig()

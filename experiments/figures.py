@@ -34,19 +34,19 @@ def draw_run(folder: Path) -> None:
     rows = list(read_lines(folder / "metrics.jsonl"))
     figure = plt.figure(figsize=(11, 6), layout="constrained")
     draw_curves(figure, rows, _evaluation(folder))
-    _save(figure, folder / "curves.png")
+    save_figure(figure, folder / "curves.png")
     pairs = before_and_after(folder)
     if not pairs:
         return
     figure = plt.figure(figsize=(11, 4.2), layout="constrained")
     draw_pairs(figure, pairs)
-    _save(figure, folder / "boxes.png")
+    save_figure(figure, folder / "boxes.png")
     figure = plt.figure(figsize=(11, 9), layout="constrained")
     parts: np.ndarray = np.asarray(figure.subfigures(2, 1, height_ratios=(6, 4.2)))
     top, bottom = parts
     draw_curves(top, rows, _evaluation(folder))
     draw_pairs(bottom, pairs)
-    _save(figure, folder / "summary.png")
+    save_figure(figure, folder / "summary.png")
 
 
 def draw_curves(figure: Figure | SubFigure, rows: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]) -> None:
@@ -184,7 +184,8 @@ def _evaluation(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all, and close it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)

@@ -18,6 +18,7 @@ from groundrl.algorithms.checkpoint import is_complete, save_folder, stage_progr
 from groundrl.algorithms.loop import train_rl
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft import train_sft
+from groundrl.experiments.audit import warn_before_training
 from groundrl.experiments.config import ConfigError, RLStage, RunConfig, SFTStage
 from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.evaluation import evaluate, report
@@ -90,6 +91,8 @@ class Pipeline:
             policy.model.to(self.fabric.device)
         else:
             assert self.reward is not None
+            if self.config.audit == "warn" and self.fabric.is_global_zero and not stage_progress(checkpoint):
+                warn_before_training(self.reward, source, seed=self.config.seed)
             loader = Loader(policy, source, reserve=stage.max_new_tokens, on_error=self.config.data.on_error)
             train_rl(
                 policy,

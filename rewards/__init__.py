@@ -5,6 +5,7 @@ Read `glossary.py` first: the words. Then `reward.py` (what a reward is), `groun
 """
 
 from groundrl.rewards import presets
+from groundrl.rewards.audit import AuditReport, audit
 from groundrl.rewards.average_precision import MeanAP
 from groundrl.rewards.boxes import giou_matrix, iou_matrix, match_boxes, pad_boxes
 from groundrl.rewards.consistency import Consistency
@@ -46,6 +47,7 @@ from groundrl.rewards.text_format import Format, JsonSchema, Pattern, TagCount
 
 __all__ = [
     "AtLeast",
+    "AuditReport",
     "BoxSpace",
     "Boxes",
     "Completion",
@@ -85,6 +87,7 @@ __all__ = [
     "TagCount",
     "ThresholdIoU",
     "as_messages",
+    "audit",
     "explain",
     "gate",
     "giou_matrix",

@@ -28,6 +28,7 @@ class FunctionReward(Reward):
 
     function: RewardFunction
     range: tuple[float, float] = (0.0, 1.0)
+    ordered: bool = False
 
     def __post_init__(self) -> None:
         lo, hi = self.range
@@ -122,15 +123,18 @@ def _gather(awaitables: Sequence[Awaitable[float | None]]) -> list[float | None]
 @overload
 def reward(function: RewardFunction) -> FunctionReward: ...
 @overload
-def reward(*, range: tuple[float, float] = (0.0, 1.0)) -> Callable[[RewardFunction], FunctionReward]: ...
 def reward(
-    function: RewardFunction | None = None, *, range: tuple[float, float] = (0.0, 1.0)
+    *, range: tuple[float, float] = (0.0, 1.0), ordered: bool = False
+) -> Callable[[RewardFunction], FunctionReward]: ...
+def reward(
+    function: RewardFunction | None = None, *, range: tuple[float, float] = (0.0, 1.0), ordered: bool = False
 ) -> FunctionReward | Callable[[RewardFunction], FunctionReward]:
     """Turn `(completion, example) -> float | None` into a `Reward` with this range; None abstains.
 
-    Use as `@reward` or `@reward(range=(-1, 1))`. ValueError for a range that is not finite and ascending, or for a
-    value outside it; TypeError for a value that is no number (text, a boolean, a list).
+    Use as `@reward` or `@reward(range=(-1, 1))`; `ordered` declares that the order of the boxes matters. ValueError for
+    a range that is not finite and ascending, or for a value outside it; TypeError for a value that is no number (text,
+    a boolean, a list).
     """
     if function is not None:
-        return FunctionReward(function=function, range=range)
-    return lambda function: FunctionReward(function=function, range=range)
+        return FunctionReward(function=function, range=range, ordered=ordered)
+    return lambda function: FunctionReward(function=function, range=range, ordered=ordered)

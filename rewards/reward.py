@@ -31,6 +31,8 @@ class Reward(ABC):
 
     name: str = ""
     renamed: ClassVar[bool] = False
+    costly: ClassVar[bool] = False  # each score costs money or a budget: it is only asked for where a person wants it
+    ordered: bool = False  # declares that the order in which an answer lists its boxes may change the score
     range: tuple[float, float] = (0.0, 1.0)
 
     def __init_subclass__(cls) -> None:

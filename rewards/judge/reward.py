@@ -41,6 +41,7 @@ class Judge(Reward):
     """
 
     name = "judge"
+    costly = True
     base_url: str
     model: str
     template: str = TEMPLATE

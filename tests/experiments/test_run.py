@@ -178,7 +178,7 @@ def short(completion: Completion, example: object) -> float:
 
 def test_a_reward_made_in_python(small, tmp_path):
     few = {**small, "data.test": None, "stages.sft.steps": 1, "stages.rl.steps": 1}
-    run = train("quickstart", reward=short, overrides=few, runs=tmp_path, progress=False)
+    run = train("quickstart", reward=short, overrides={**few, "audit": "off"}, runs=tmp_path, progress=False)
     assert "def short" in (run.folder / "reward.py").read_text()
     row = run.rollouts.to_pylist()[0]
     assert row["reward"] == pytest.approx(1 / len(row["token_ids"]))

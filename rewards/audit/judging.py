@@ -1,0 +1,107 @@
+"""What each policy earns on the scale from worst to gold, and whether that is too much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from groundrl.rewards.audit.intervals import interval, resampled
+from groundrl.rewards.audit.policy import COST, Policy
+from groundrl.rewards.audit.report import Offence, PolicyResult
+from groundrl.rewards.audit.table import SAME, Table
+from groundrl.rewards.audit.task import Task
+
+SHOWN = 3  # completions that are kept of a flagged policy; one of any other
+
+
+def lowest(policies: Sequence[Policy], table: Table) -> float | None:
+    """The least that any policy earns on average, of those that are wrong without saying far too much.
+
+    A reward may punish a grid of a hundred boxes or an endless text without bound; measured by that, all else would
+    look well paid. None where gold or every policy has no number.
+    """
+    means = [
+        float(row[~np.isnan(row)].mean())
+        for policy, row in zip(policies, table.rows("policies"), strict=True)
+        if policy.rule == "threshold" and not policy.excess and not np.isnan(row).all()
+    ]
+    return None if np.isnan(table.gold).all() else min(means, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Puts the scores of the table on the scale and applies each policy's rule."""
+
+    task: Task
+    table: Table
+    worst: float | None
+    threshold: float
+
+    def gold(self) -> PolicyResult:
+        """What gold itself earns."""
+        gold = Policy(name="gold", does="the gold answer", kind="truth", answer=lambda task, index: task.golds[index])
+        return self._judged([gold], self.table.gold[None])[0]
+
+    def results(self, policies: Sequence[Policy]) -> tuple[PolicyResult, ...]:
+        """One result for each policy, in order."""
+        return self._judged(policies, self.table.rows("policies"))
+
+    def _judged(self, policies: Sequence[Policy], rows: Float[np.ndarray, "K E"]) -> tuple[PolicyResult, ...]:
+        draws = resampled(rows, self.table.gold, self.task.blocks, seed=self.task.seed)
+        found = []
+        for place, policy in enumerate(policies):
+            own = None if draws is None else (draws[0][:, place], draws[1][:, place])
+            found.append(self._result(policy, rows[place], own))
+        return tuple(found)
+
+    def _result(self, policy: Policy, row: np.ndarray, draws: tuple[np.ndarray, np.ndarray] | None) -> PolicyResult:
+        limits = {"threshold": self.threshold, "cost": 1.0 - COST, "bonus": 1.0}
+        blank = PolicyResult(
+            name=policy.name, does=policy.does, kind=policy.kind, rule=policy.rule, limit=limits[policy.rule]
+        )
+        valid = ~(np.isnan(row) | np.isnan(self.table.gold))
+        reason = self._reason(policy, valid)
+        if reason is not None:
+            return replace(blank, reason=reason)
+        mean, gold = float(row[valid].mean()), float(self.table.gold[valid].mean())
+        result = replace(blank, num_examples=int(valid.sum()), mean=mean)
+        if draws is not None:
+            result = replace(result, interval=interval(draws[0]))
+        if self.worst is not None and gold - self.worst > SAME:
+            scale = (mean - self.worst) / (gold - self.worst)
+            result = replace(result, scale=scale, flagged=self._too_much(policy, scale))
+            if draws is not None:
+                span = np.where(draws[1] - self.worst > SAME, draws[1] - self.worst, np.nan)
+                result = replace(result, scale_interval=interval((draws[0] - self.worst) / span))
+        return replace(result, offences=self._offences(policy, row, valid, SHOWN if result.flagged else 1))
+
+    def _reason(self, policy: Policy, valid: np.ndarray) -> str | None:
+        if (reason := policy.unfit(self.task)) is not None:
+            return reason
+        if policy.touches == "boxes" and not self.table.looks_at_boxes:
+            return "the reward does not look at boxes"
+        if policy.touches == "words" and not self.table.looks_at_words:
+            return "the reward does not look at the words"
+        return None if valid.any() else "it changes no example, or the reward gives it no number"
+
+    def _too_much(self, policy: Policy, scale: float) -> bool:
+        if policy.rule == "threshold":
+            return scale >= self.threshold - SAME
+        return scale > (1.0 - COST if policy.rule == "cost" else 1.0 + SAME)
+
+    def _offences(self, policy: Policy, row: np.ndarray, valid: np.ndarray, count: int) -> tuple[Offence, ...]:
+        """The best paid completions, first those of examples that have something to find."""
+        nothing = np.array([truth is not None and not len(truth) for truth in self.task.truth])
+        order = np.lexsort((-row, nothing, ~valid))[: min(count, int(valid.sum()))]
+        return tuple(
+            Offence(
+                example_id=self.task.examples[index].id,
+                text=policy.answer(self.task, index) or "",
+                score=float(row[index]),
+                gold=float(self.table.gold[index]),
+            )
+            for index in order.tolist()
+        )

@@ -1,0 +1,23 @@
+"""The same boxes listed in other orders."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from groundrl.rewards.audit.boxes import random_boxes
+from groundrl.rewards.audit.task import Task
+
+
+def reordered(task: Task, index: int) -> list[str | None]:
+    """True boxes and one false box: in order, backwards, and begun in the middle."""
+    truth = task.truth[index]
+    if truth is None:
+        return [None] * 3
+    false = random_boxes(task.rng(index, 5), 1 + (len(truth) == 0)) * task.scale(index)
+    boxes = np.concatenate([truth, false])
+    places = np.arange(len(boxes))
+    written: list[str | None] = []
+    for order in (places, places[::-1], np.roll(places, len(places) // 2)):
+        labels = task.labels_of(index, np.where(order < len(truth), order, -1))
+        written.append(task.drafts[index].with_boxes(boxes[order], labels))
+    return written
