@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test evidence evidence-base evidence-quickstart clean
+.PHONY: quickstart test evidence evidence-audit evidence-base evidence-quickstart evidence-report clean
 
 quickstart: .venv/installed
 	$(BIN)/groundrl train quickstart --overwrite
@@ -15,13 +15,19 @@ test: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-evidence: evidence-base evidence-quickstart
+evidence: evidence-base evidence-quickstart evidence-audit evidence-report
 
 evidence-base: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_base
 
 evidence-quickstart: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_quickstart
+
+evidence-audit: .venv/installed
+	$(BIN)/python -m groundrl.experiments.bench.evidence_audit
+
+evidence-report: .venv/installed
+	$(BIN)/python -m groundrl.experiments.bench.evidence_report
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -122,7 +122,9 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Proxy reward, held-out IoU and boxes over steps: one column a reward, one line a seed."""
-    from groundrl.experiments.figures import plt, save_figure, smooth
+    import matplotlib.pyplot as plt
+
+    from groundrl.experiments.figures import save_figure, smooth
 
     figure = plt.figure(figsize=(2.6 * len(results), 6.4), layout="constrained")
     axes = figure.subplots(3, len(results), sharex=True, sharey="row", squeeze=False)
