@@ -1,4 +1,4 @@
-"""CONTRIBUTING's example of a new estimator is what it says: one small file, one line, and a key of the configuration."""
+"""The example of a new estimator in CONTRIBUTING is what it says: one small file, one line, one key of a config."""
 
 import re
 from pathlib import Path
