@@ -1,4 +1,4 @@
-"""The example of a new estimator in CONTRIBUTING is what it says: one small file, one line, one key of a config."""
+"""CONTRIBUTING's example of a new estimator is what it says: one small file and one line of the configuration."""
 
 import re
 from pathlib import Path
