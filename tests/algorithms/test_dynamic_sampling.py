@@ -120,8 +120,13 @@ class Killed(Exception):
 
 
 def test_prompts_go_on_where_the_last_step_stopped_resumed_or_not(tiny_text, text_examples, rl_run, untimed, tmp_path):
-    """The order is visited without a gap, whatever the steps cost; a resumed run draws what the other drew."""
+    """The order is visited without a gap, whatever the steps cost; a resumed run draws what the other drew.
+
+    The seed is one whose first prompt has no variance, so that the later steps start further on.
+    """
+    seed = next(seed for seed in range(100) if ShuffledOrder(3, seed=seed)[0] == 0)
     settings = {
+        "seed": seed,
         "reward": flat_on_t0,
         "steps": 3,
         "dynamic_sampling": 2,
@@ -131,10 +136,11 @@ def test_prompts_go_on_where_the_last_step_stopped_resumed_or_not(tiny_text, tex
     straight = Policy.load(tiny_text)
     engine = Watching(straight)
     expected = rl_run(straight, text_examples, engine=engine, folder=tmp_path / "straight", **settings)
-    order = ShuffledOrder(3, seed=0)
+    order = ShuffledOrder(3, seed=seed)
     assert engine.asked == [f"t{order[k]}" for k in range(len(engine.asked))]
     extra = [step.metrics["rollout/extra_prompts"] for step in expected]
-    assert len(engine.asked) == 6 + sum(extra) > 6
+    assert extra[0] > 0
+    assert len(engine.asked) == 6 + sum(extra)
     assert {group.example.id for step in expected for group in step.groups} == {"t1", "t2"}
     assert all(step.metrics["groups/zero_variance"] == 0 for step in expected)
 
