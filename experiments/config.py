@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from groundrl.rewards.expression import nearest
 
 RECIPES = Path(__file__).parent / "recipes"
 METRICS = (
@@ -237,12 +238,6 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
         parsed = yaml.safe_load(value)
         overrides[key] = _number(parsed) if isinstance(parsed, str) else parsed
     return overrides
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A hint for a name that is not known."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(known)}"
 
 
 def _number(text: str) -> str | float:

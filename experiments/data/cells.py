@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from groundrl.experiments.data.scene import Scene, grounding_example, mask_boxes, visible_objects
+from groundrl.experiments.data.scene import Scene, grounding_example, scene_of, visible_objects
 from groundrl.rewards import Example
 
 SIZE = 64  # pixels
@@ -47,13 +47,13 @@ class RenderedCells:
         rng = np.random.Generator(np.random.Philox(key=[self.seed, index]))
         mask, kinds, areas = _place(rng, index % COUNTS)
         inner = slice(MARGIN, MARGIN + SIZE)
-        shown = visible_objects(mask[inner, inner], areas)
         name = f"cells/rendered/{self.seed}/{index}"
-        scene = Scene(
+        scene = scene_of(
             id=name,
             picture=_light(rng, mask, kinds),
-            boxes=mask_boxes(mask[inner, inner], shown),
-            mitotic=sum(kinds[i - 1] == "mitotic" for i in shown),
+            mask=mask[inner, inner],
+            full_areas=areas,
+            mitotic={number for number, kind in enumerate(kinds, start=1) if kind == "mitotic"},
             block=name,
         )
         return self.task(scene)

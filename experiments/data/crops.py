@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from groundrl.experiments.data.scene import Scene, grounding_example, mask_boxes, visible_objects
+from groundrl.experiments.data.scene import Scene, grounding_example, scene_of, visible_objects
 from groundrl.rewards import Example
 
 FOLDER = Path(__file__).parent / "nuclei"
@@ -94,14 +94,8 @@ class NucleiCrops:
         picture, mask = picture[y : y + SIZE, x : x + SIZE], mask[y : y + SIZE, x : x + SIZE]
         if self.split == "train":
             picture, mask = _augment(rng, picture, mask)
-        shown = visible_objects(mask, areas)
-        scene = Scene(
-            id=f"nuclei/{self.split}/{self.seed}/{index}",
-            picture=picture,
-            boxes=mask_boxes(mask, shown),
-            mitotic=len(mitotic_figures() & set(shown)),
-            block=block,
-        )
+        name = f"nuclei/{self.split}/{self.seed}/{index}"
+        scene = scene_of(id=name, picture=picture, mask=mask, full_areas=areas, mitotic=mitotic_figures(), block=block)
         return self.task(scene)
 
     def _position(self, rng: np.random.Generator, index: int) -> tuple[int, int, str]:

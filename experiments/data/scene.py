@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,20 @@ class Scene:
         buffer = io.BytesIO()
         Image.fromarray(self.picture).save(buffer, format="png", compress_level=1)
         return ImageRef(source=buffer.getvalue(), width=self.picture.shape[1], height=self.picture.shape[0])
+
+
+def scene_of(
+    *,
+    id: str,
+    picture: UInt8[np.ndarray, "h w"],
+    mask: Int[np.ndarray, "h w"],
+    full_areas: Int[np.ndarray, "ids"],
+    mitotic: Set[int],
+    block: str,
+) -> Scene:
+    """The scene of a picture and the cut-out of an instance mask; `mitotic` are the ids of mitotic figures."""
+    shown = visible_objects(mask, full_areas)
+    return Scene(id=id, picture=picture, boxes=mask_boxes(mask, shown), mitotic=len(mitotic & set(shown)), block=block)
 
 
 def grounding_example(scene: Scene) -> Example:
