@@ -39,7 +39,6 @@ REWARDS: dict[str, str | Reward] = {
     "medmo_box, published": "presets.medmo_box(as_published=True)",
     "first box's IoU": "FirstBoxIoU()",
     "number anywhere": number_anywhere,
-    "medmo_box, mended": "presets.medmo_box()",
     "soft_f1": "SoftF1()",
     "quickstart": "0.6*SoftF1() + 0.3*LabelAccuracy() + 0.1*Format()",
 }
@@ -147,7 +146,7 @@ def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     save_figure(figure, path)
 
 
-def main(seeds: int = 3, steps: int = 80, processes: int = 2, folder: Path = Path("runs/evidence")) -> None:
+def main(seeds: int = 3, steps: int = 60, processes: int = 2, folder: Path = Path("runs/evidence")) -> None:
     """Audit, train and compare; runs that are there already are read, not made again."""
     threads = max(1, (os.cpu_count() or 1) // processes)
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
