@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -99,6 +98,8 @@ class Scorer:
 
     async def results_async(self) -> list[Group]:
         """`results`, awaited; the event loop goes on meanwhile."""
+        import asyncio  # here, and not with every import of the rewards: it takes a twentieth of that
+
         return await asyncio.to_thread(self.results)
 
     def _stop_if_nothing_succeeds(self, group: Group) -> None:
