@@ -45,7 +45,9 @@ REWARDS: dict[str, str | Reward] = {
 
 
 def start(seed: int, folder: Path, threads: int) -> Run:
-    """The SFT checkpoint of a seed: the quickstart's, evaluated, without its RL stage."""
+    """The run with the SFT checkpoint of a seed: `make evidence-quickstart`'s, else the quickstart without its RL stage."""
+    if (folder / f"quickstart-{seed}" / "evaluation.json").is_file():
+        return load_run(folder / f"quickstart-{seed}")
     config = load_config("quickstart", {})[0].model_dump(mode="json")
     config["stages"] = config["stages"][:1]
     return _once(folder, config, f"audit-sft-{seed}", seed, threads)
@@ -54,7 +56,7 @@ def start(seed: int, folder: Path, threads: int) -> Run:
 def arm(name: str, seed: int, steps: int, folder: Path, threads: int) -> Run:
     """RL from that checkpoint with nothing but one reward."""
     config = load_config("quickstart", {})[0].model_dump(mode="json")
-    checkpoint = load_run(folder / f"audit-sft-{seed}").checkpoint("sft")
+    checkpoint = start(seed, folder, threads).checkpoint("sft")
     config |= {"model": {"path": str(checkpoint.resolve())}, "stages": [config["stages"][1] | {"steps": steps}]}
     config |= {"audit": "off", "evaluation": config["evaluation"] | {"samples_per_example": 2, "every": EVERY}}
     return _once(folder, config, f"audit-{_slug(name)}-{seed}", seed, threads, reward=as_reward(REWARDS[name]))
@@ -76,7 +78,8 @@ def verdict(name: str) -> dict[str, Any]:
 
 def trajectory(run: Run, before: Run) -> dict[str, Any]:
     """Proxy reward and boxes of each step's rollouts, and held-out IoU over steps from the SFT checkpoint on."""
-    held_out = [(0, before.held_out[-1]), *((point["step"], point) for point in run.held_out)]
+    (sft,) = (point for point in before.held_out if point["stage"] == "sft")
+    held_out = [(0, sft), *((point["step"], point) for point in run.held_out)]
     boxes: dict[int, list[int]] = {}
     for row in run.rollouts.select(["step", "text"]).to_pylist():
         found = Completion(text=row["text"]).boxes
@@ -156,7 +159,7 @@ def main(seeds: int = 3, steps: int = 60, processes: int = 2, folder: Path = Pat
             run.result()
     results = {}
     for name in REWARDS:
-        befores = [load_run(folder / f"audit-sft-{seed}") for seed in range(seeds)]
+        befores = [start(seed, folder, threads) for seed in range(seeds)]
         afters = [load_run(folder / f"audit-{_slug(name)}-{seed}") for seed in range(seeds)]
         runs = [trajectory(after, before) for after, before in zip(afters, befores, strict=True)]
         results[name] = {"audit": verdict(name), "change": changes(runs), "runs": runs}
