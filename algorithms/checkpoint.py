@@ -32,7 +32,7 @@ def save_folder(policy: Policy, folder: Path) -> None:
     """Write the policy's files into `folder`; config.json comes last, so its presence says that all are there."""
     partial = folder.with_name(f".{folder.name}.partial")
     _save(policy, partial)
-    _write_manifest(partial)
+    _write_manifest(partial, version=policy.version)
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "config.json"):
         settle(file, folder / file.name)
@@ -47,9 +47,10 @@ def _save(policy: Policy, partial: Path) -> None:
         raise OSError(f"the weights could not be written to {partial}: {error}") from error
 
 
-def _write_manifest(folder: Path) -> None:
+def _write_manifest(folder: Path, *, version: int) -> None:
     files = {file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(folder.iterdir())}
-    write_text(json.dumps({"schema": 1, "files": files}, indent=2) + "\n", folder / MANIFEST)
+    content = {"schema": 1, "policy_version": version, "files": files}
+    write_text(json.dumps(content, indent=2) + "\n", folder / MANIFEST)
 
 
 def _sha256(file: Path) -> str:
@@ -79,6 +80,11 @@ def is_complete(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
+def policy_version(folder: Path) -> int:
+    """The version of the policy in a checkpoint: how many updates lie behind it."""
+    return int(json.loads((folder / MANIFEST).read_text())["policy_version"])
+
+
 def save_step(policy: Policy, state: Mapping[str, Any], folder: Path, step: int, *, keep_last: int = 2) -> Path:
     """Write `folder/step-000100` (policy and trainer state) and then remove all but the `keep_last` newest.
 
@@ -88,7 +94,7 @@ def save_step(policy: Policy, state: Mapping[str, Any], folder: Path, step: int,
     partial = folder / f".{target.name}.partial"
     _save(policy, partial)
     torch.save({**state, "step": step}, partial / STATE)
-    _write_manifest(partial)
+    _write_manifest(partial, version=policy.version)
     shutil.rmtree(target, ignore_errors=True)
     settle(partial, target)
     for gone in step_folders(folder)[:-keep_last]:
@@ -115,7 +121,7 @@ def save_best(policy: Policy, folder: Path, *, metric: str, value: float, step: 
     partial, replaced = folder / f".{BEST}.partial", folder / f".{BEST}.replaced.partial"
     _save(policy, partial)
     write_text(json.dumps({"metric": metric, "value": value, "step": step}) + "\n", partial / "best.json")
-    _write_manifest(partial)
+    _write_manifest(partial, version=policy.version)
     shutil.rmtree(replaced, ignore_errors=True)
     if best.exists():
         os.replace(best, replaced)

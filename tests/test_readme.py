@@ -13,7 +13,7 @@ from PIL import Image
 
 import groundrl.experiments.run
 from groundrl.experiments import load_run
-from groundrl.experiments.config import load_config
+from groundrl.experiments.config_file import load_config
 from groundrl.experiments.data.sources import load_source
 
 ROOT = Path(__file__).parent.parent
