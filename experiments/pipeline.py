@@ -207,8 +207,11 @@ class Pipeline:
         if not self.fabric.is_global_zero:
             return None
         keep = sum(stage.steps for stage in self.config.stages[:done])
-        for stage in self.config.stages[done:]:
-            progress = stage_progress(self.folder.checkpoint(stage.name)) if stage is self.config.stages[done] else 0
+        for stage in self.config.stages[done + 1 :]:
+            shutil.rmtree(self.folder.checkpoint(stage.name), ignore_errors=True)  # of a policy that is made again
+            self.folder.cut_evaluations(stage.name, keep_until=0)
+        for stage in self.config.stages[done : done + 1]:
+            progress = stage_progress(self.folder.checkpoint(stage.name))
             self.folder.cut_evaluations(stage.name, keep_until=progress)
             keep += progress
         if done < len(self.config.stages) and keep and (note := other_threads(self.folder)):

@@ -136,22 +136,23 @@ def test_a_run_killed_four_times_ends_as_one_that_never_stopped(config, straight
 
 @pytest.fixture
 def stopped(config, straight, tmp_path) -> Run:
-    """As a run that was killed before the end of its stages, with the user's files beside it."""
+    """As a run that was killed just before the end of its last stage, with the user's files beside it."""
     folder = Path(shutil.copytree(straight.folder, tmp_path / "run"))
     shutil.copytree(config.parent, tmp_path / "files")
     environment = json.loads((folder / "environment.json").read_text())
     (folder / "environment.json").write_text(json.dumps(environment | {"base": str(tmp_path / "files")}))
-    for stage in ("sft", "rl"):
-        (folder / "checkpoints" / stage / "config.json").unlink()
+    (folder / "checkpoints" / "rl" / "config.json").unlink()
     return Run(folder)
 
 
-def test_a_damaged_final_policy_is_made_again(stopped, straight, capsys):
-    resume(stopped.folder, progress=False)
-    weights = stopped.checkpoint("rl") / "model.safetensors"
+@pytest.mark.parametrize("stage", ["sft", "rl"])
+def test_a_damaged_final_policy_is_made_again_with_all_that_came_of_it(stopped, straight, capsys, stage):
+    if stage == "rl":
+        resume(stopped.folder, progress=False)
+    weights = stopped.checkpoint(stage) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-50])
     resume(stopped.folder)
-    assert "rl is damaged and made again: model.safetensors has" in " ".join(capsys.readouterr().out.split())
+    assert f"{stage} is damaged and made again: model.safetensors has" in " ".join(capsys.readouterr().out.split())
     assert left(stopped) == left(straight)
 
 
