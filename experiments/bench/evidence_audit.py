@@ -45,7 +45,7 @@ REWARDS: dict[str, str | Reward] = {
 
 
 def start(seed: int, folder: Path, threads: int) -> Run:
-    """The run with the SFT checkpoint of a seed: that of `make evidence-quickstart`, else one made without RL."""
+    """The run with a seed's SFT checkpoint: that of `make evidence-quickstart`, else one made without RL."""
     if (folder / f"quickstart-{seed}" / "evaluation.json").is_file():
         return load_run(folder / f"quickstart-{seed}")
     config = load_config("quickstart", {})[0].model_dump(mode="json")
