@@ -12,23 +12,25 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, Dynam
 from groundrl.rollout.policy import Policy
 
 
-def has_plain_cache(policy: Policy) -> bool:
-    """Whether every layer attends to all tokens before it through sdpa: what `GroupCache` can stand for.
+def attention_obstacle(policy: Policy) -> str | None:
+    """Why not every layer attends to all tokens before it through sdpa, or None where it does.
 
     Not so for recurrent, convolutional and hybrid layers, sliding windows, and attention kernels that read a mask
     their own way.
     """
     config = policy.model.config
-    if not hasattr(config, "_attn_implementation") or "past_key_values" not in policy.forward_arguments:
-        return False
+    if not hasattr(config, "_attn_implementation"):
+        return "it is not a model of transformers"
+    if "past_key_values" not in policy.forward_arguments or "cache_params" in policy.forward_arguments:
+        return "its layers keep no keys and values"
     text = config.get_text_config(decoder=True)
+    if text._attn_implementation != "sdpa":
+        return f"its attention is {text._attn_implementation}, not sdpa"
     layers = DynamicCache(config=config).layers
-    return (
-        text._attn_implementation == "sdpa"
-        and "cache_params" not in policy.forward_arguments
-        and len(layers) == text.num_hidden_layers
-        and all(type(layer) is DynamicLayer for layer in layers)
-    )
+    other = sorted({type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer})
+    if other or len(layers) != text.num_hidden_layers:
+        return f"not all of its layers attend to all tokens before them ({', '.join(other) or 'they share caches'})"
+    return None
 
 
 class GroupCache(Cache):
