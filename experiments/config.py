@@ -38,11 +38,15 @@ class Strict(BaseModel):
 
 
 class ModelConfig(Strict):
-    """`path`: `base` (embedded), a Hugging Face folder or an id. `init: random` takes its architecture only."""
+    """`path`: `base` (embedded), a Hugging Face folder or an id. `init: random` takes its architecture only.
+
+    `freeze_vision`: never train the vision tower nor its merger; an image is then encoded once a step.
+    """
 
     path: str = "base"
     init: Literal["pretrained", "random"] = "pretrained"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    freeze_vision: bool = False
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -95,7 +99,8 @@ class RLStage(Stage):
     prompts_per_step: int = Field(default=16, ge=1)
     group_size: int = Field(default=8, ge=2)
     epochs: int = Field(default=1, ge=1)
-    micro_batch_size: int = Field(default=64, ge=1)
+    micro_batch_tokens: int = Field(default=16_384, ge=1)
+    update: Literal["auto", "padded", "packed", "prefix"] = "auto"
     lr: float = Field(default=1e-6, gt=0.0)
     warmup_steps: int = Field(default=5, ge=0)
     temperature: float = Field(default=1.0, gt=0.0)

@@ -185,6 +185,8 @@ class Pipeline:
         )
         policy.version = 0 if checkpoint is None else policy_version(checkpoint)
         policy.model.to(self.fabric.device)
+        if model.freeze_vision:
+            policy.freeze_vision()
         return policy
 
     def _model_path(self) -> str | Path:
