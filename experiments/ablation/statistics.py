@@ -48,7 +48,8 @@ def hierarchical_interval(
     rng = np.random.default_rng(0)
     drawn_RS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES).astype(np.float64)
     drawn_RB = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES).astype(np.float64)
-    means = ((drawn_RS @ sums_SB) * drawn_RB).sum(axis=1) / ((drawn_RS @ counts_SB) * drawn_RB).sum(axis=1)
+    sums, counts = (((drawn_RS @ table) * drawn_RB).sum(axis=1) for table in (sums_SB, counts_SB))
+    means = sums[counts > 0] / counts[counts > 0]  # blocks may hold no example that the metric applies to
     low, high = np.percentile(means, (50 * (1 - LEVEL), 50 * (1 + LEVEL))).tolist()
     return low, high
 
@@ -98,8 +99,8 @@ def holm(p_M: Float[np.ndarray, "*batch M"]) -> Float[np.ndarray, "*batch M"]:
 
 def cohens_dz(differences_S: Float[np.ndarray, " S"]) -> float | None:
     """Mean difference over its standard deviation (Bessel); None for one seed, or where all differ by the same."""
-    if len(differences_S) < 2 or np.ptp(differences_S) == 0:
-        return None
+    if len(differences_S) < 2 or np.ptp(differences_S) <= 1e-9 * np.abs(differences_S).max():
+        return None  # what spread there is comes from rounding
     return float(differences_S.mean() / differences_S.std(ddof=1))
 
 
