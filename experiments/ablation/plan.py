@@ -79,8 +79,12 @@ class Plan:
             stage = base["stages"][len(self.shared) - 1] | {"name": MORE_SFT, "steps": self._sft_steps(job.seed)}
             return load_config(base | common | {"stages": [stage], "seed": job.seed + FRESH_SEED}, {})[0]
         (arm,) = (arm for arm in self.arms if arm.name == job.arm)
-        changed = load_config(base, arm.changes)[0].model_dump(mode="json")
+        changed = self.changed(arm).model_dump(mode="json")
         return load_config(changed | common | {"stages": changed["stages"][len(self.shared) :]}, {})[0]
+
+    def changed(self, arm: Arm) -> RunConfig:
+        """The base as an arm changes it."""
+        return load_config(self.base.model_dump(mode="json"), arm.changes)[0]
 
     def check_found(self) -> None:
         """ConfigError where a run is there that was made otherwise than this sweep would make it."""
@@ -105,7 +109,8 @@ class Plan:
         rl = list(read_lines(self.run(Job(arm=FULL, seed=seed)) / "metrics.jsonl"))
         sft = list(read_lines(self.run(Job(arm=START, seed=seed)) / "metrics.jsonl"))
         last = [row["seconds/step"] for row in sft if row["stage"] == self.shared[-1].name]
-        return max(1, round(sum(row["seconds/step"] for row in rl) / statistics.median(last)))
+        seconds: float = sum(row["seconds/step"] for row in rl)
+        return max(1, round(seconds / statistics.median(last)))
 
 
 def is_run(folder: Path) -> bool:

@@ -136,10 +136,10 @@ def seeds_needed(dz: float) -> int | None:
     from scipy.stats import norm
 
     # The normal approximation asks for fewer, and for few fewer: go up from there.
-    least = (norm.ppf(1 - ALPHA / 2) + norm.ppf(POWER)) ** 2
+    least = float((norm.ppf(1 - ALPHA / 2) + norm.ppf(POWER)) ** 2)
     if dz**2 * MOST_SEEDS < least:
         return None
-    seeds = max(2, math.floor(least / dz**2))
+    seeds: int = max(2, math.floor(least / dz**2))
     while power(dz, seeds) < POWER:
         seeds += 1
     return seeds

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import typer
@@ -78,8 +79,8 @@ def main(sweeps: int = 40_000, seeds: int = 8, folder: Path = Path("runs/evidenc
     print(f"\nA paired t test over {seeds} seeds has a power of {power(EFFECT, seeds):.3f} in theory.")
 
 
-def _share(found: np.ndarray) -> float:
-    return float(found.mean())
+def _share(found: Any) -> float:
+    return float(np.mean(found))
 
 
 if __name__ == "__main__":
