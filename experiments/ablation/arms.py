@@ -186,4 +186,4 @@ def _what_it_does(arm: Arm, config: RunConfig, folder: Path, metric: str) -> Any
     alone = reward.children[0] if isinstance(reward, Sum) and len(reward.children) == 1 else reward
     if isinstance(alone, OWN_REWARD.get(metric, ())):
         raise ConfigError(f"metric {metric} is the own reward of arm {arm.name!r}; choose one that no arm is paid for")
-    return reward.fingerprint, [stage.model_dump_json() for stage in config.stages]
+    return reward.fingerprint, tuple(stage.model_dump_json() for stage in config.stages)

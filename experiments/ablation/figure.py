@@ -34,7 +34,7 @@ def draw_ablation(results: Results) -> Figure:
     for row, found in enumerate(compared):
         colour = CLEAR if found.p_corrected <= ALPHA else UNCLEAR
         _row(bottom, row, found.mean, found.interval, found.differences, colour)
-    bottom.axvline(0, color=REFERENCE, linewidth=2.5)
+    bottom.axvline(0, color=REFERENCE, linewidth=2.5, zorder=0)
     _labels(bottom, [found.arm for found in compared], f"difference to full\n(orange: corrected p ≤ {ALPHA})")
     seeds = max(len(mean.seeds) for mean in results.means)
     figure.suptitle(f"{seeds} seed{'s' * (seeds != 1)} (points), mean and 95 % interval", fontsize=MEDIUM, color="0.35")

@@ -88,7 +88,7 @@ def markdown(plan: Plan, results: Results, failed: Mapping[Job, str]) -> str:
     lines = [
         f"# {settings.name}",
         "",
-        f"Metric: {results.metric}, declared before the runs; {seeds} seeds. All arms of a seed begin at {base} and "
+        f"Metric: {results.metric}, declared before the runs; seeds: {seeds}. All arms of a seed begin at {base} and "
         "see the same prompts in the same order. Differences are paired by seed and test example.",
         "",
         "| arm | what it changes | mean [95 % t] | minus full [95 % t] | [seeds and blocks] | d_z | p | corrected | "
