@@ -24,18 +24,19 @@ def draw_ablation(results: Results) -> Figure:
     import matplotlib.pyplot as plt
 
     compared = results.comparisons
-    rows = (len(results.means), max(len(compared), 1))
+    rows = [len(results.means), *([len(compared)] if compared else [])]
     figure = plt.figure(figsize=(12, 4.2 + 0.62 * sum(rows)), layout="constrained")
-    top, bottom = figure.subplots(2, 1, height_ratios=[count + 1 for count in rows])
+    top, *below = figure.subplots(len(rows), 1, height_ratios=[count + 1 for count in rows], squeeze=False)[:, 0]
     for row, mean in enumerate(results.means):
         colour = REFERENCE if mean.arm in (FULL, START) else UNCLEAR
         _row(top, row, mean.mean, mean.interval, mean.values, colour)
     _labels(top, [mean.arm for mean in results.means], f"{results.metric}")
-    for row, found in enumerate(compared):
-        colour = CLEAR if found.p_corrected <= ALPHA else UNCLEAR
-        _row(bottom, row, found.mean, found.interval, found.differences, colour)
-    bottom.axvline(0, color=REFERENCE, linewidth=2.5, zorder=0)
-    _labels(bottom, [found.arm for found in compared], f"difference to full\n(orange: corrected p ≤ {ALPHA})")
+    for bottom in below:
+        for row, found in enumerate(compared):
+            colour = CLEAR if found.p_corrected <= ALPHA else UNCLEAR
+            _row(bottom, row, found.mean, found.interval, found.differences, colour)
+        bottom.axvline(0, color=REFERENCE, linewidth=2.5, zorder=0)
+        _labels(bottom, [found.arm for found in compared], f"difference to full\n(orange: corrected p ≤ {ALPHA})")
     seeds = max(len(mean.seeds) for mean in results.means)
     figure.suptitle(f"{seeds} seed{'s' * (seeds != 1)} (points), mean and 95 % interval", fontsize=MEDIUM, color="0.35")
     return figure

@@ -1,4 +1,4 @@
-"""A sweep end to end: what it leaves, that it goes on after kills to the same bytes, that a crash stops no other arm."""
+"""A sweep end to end: what it leaves, that it goes on after kills to the same bytes, that a crash stops no other."""
 
 import json
 import os
@@ -36,8 +36,10 @@ def prepared(source, runs, overrides=None) -> Plan:
 
 
 def make_all(plan, **watch):
-    """Make every run in this process, one after the other."""
-    return run_all(plan, plan.jobs(), partial(attempt, plan, threads=1), processes=1, **watch)
+    """Make every run in this process, one after the other; without their curves, which cost more than the steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("groundrl.experiments.pipeline.draw_run", lambda folder: None)
+        return run_all(plan, plan.jobs(), partial(attempt, plan, threads=1), processes=1, **watch)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,7 @@ def test_killed_twice_and_resumed_it_leaves_the_same_bytes(undisturbed, tiny_swe
 
         return save
 
+    monkeypatch.setattr("groundrl.experiments.pipeline.draw_run", lambda folder: None)
     run_job(plan, Job(arm="start", seed=0), threads=1)
     for step, arm in ((2, "full"), (1, "without_even")):
         monkeypatch.setattr(loop, "save_step", killed_at(step))
