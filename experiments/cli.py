@@ -119,7 +119,8 @@ def sweep(
     for text in done.results.sentences:
         console.print(text, soft_wrap=True, highlight=False)
     for name in ("ablation.md", "ablation.png", "results.parquet"):
-        console.print(f"  {done.folder / name}")
+        if (done.folder / name).is_file():
+            console.print(f"  {done.folder / name}")
     for run in done.failed:
         typer.echo(f"failed: {run}; its traceback is in {done.folder / 'errors' / run}.txt", err=True)
     raise typer.Exit(1 if done.failed else 0)

@@ -110,7 +110,8 @@ class Plan:
         sft = list(read_lines(self.run(Job(arm=START, seed=seed)) / "metrics.jsonl"))
         last = [row["seconds/step"] for row in sft if row["stage"] == self.shared[-1].name]
         seconds: float = sum(row["seconds/step"] for row in rl)
-        return max(1, round(seconds / statistics.median(last)))
+        steps: int = round(seconds / statistics.median(last))
+        return max(1, steps)
 
 
 def is_run(folder: Path) -> bool:
