@@ -67,6 +67,7 @@ class Learner:
             policy.version = state["version"]
             reward.load_state_dict(state["reward"])
             self.bad_steps = state["bad_steps"]
+            self.planner.resume(state["forms"])
             set_generator_state(state["generators"])
         self.collecting: dict[str, Any] = {
             "reward": reward,
@@ -182,6 +183,7 @@ class Learner:
             "drawn": self.drawn,
             "reward": self.reward.state_dict(),
             "bad_steps": self.bad_steps,
+            "forms": list(self.planner.forms),
             "generators": generator_state(),
         }
 
