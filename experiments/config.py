@@ -38,15 +38,12 @@ class Strict(BaseModel):
 
 
 class ModelConfig(Strict):
-    """`path`: `base` (embedded), a Hugging Face folder or an id. `init: random` takes its architecture only.
-
-    `freeze_vision`: never train the vision tower nor its merger; an image is then encoded once a step.
-    """
+    """`path`: `base` (embedded), a Hugging Face folder or an id. `init: random` takes its architecture only."""
 
     path: str = "base"
     init: Literal["pretrained", "random"] = "pretrained"
     dtype: Literal["float32", "bfloat16"] = "float32"
-    freeze_vision: bool = False
+    freeze_vision: bool = False  # never train the vision tower: an image is then encoded once a step
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
 
 
