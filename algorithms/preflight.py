@@ -41,9 +41,9 @@ class Preflight:
     @property
     def text(self) -> str:
         """A short block for a person, with what to try where something is amiss."""
-        parts = ", ".join(f"{name} {size / 2**30:.2f}" for name, size in self.memory.items())
+        parts = ", ".join(f"{name} {size / 2**30:.2g}" for name, size in self.memory.items())
         total = sum(self.memory.values())
-        have = "" if self.available is None else f" of {self.available / 2**30:.1f}"
+        have = "" if self.available is None else f" of {self.available / 2**30:.3g}"
         lines = [f"preflight ({self.seconds:.1f} s)"]
         if self.informative is None:
             lines.append("  informative groups: not asked, a score costs money")
@@ -57,7 +57,7 @@ class Preflight:
         lines.append(f"  sampler against trainer: log-probs differ by at most {self.sampler_gap:.1e}")
         if not self.sampler_gap <= SAMPLER_GAP:
             lines[-1] += "; try importance_correction, dtype float32, or update: padded"
-        lines.append(f"  memory, estimated: {total / 2**30:.2f}{have} GiB ({parts})")
+        lines.append(f"  memory, estimated: {total / 2**30:.2g}{have} GiB ({parts})")
         if self.available is not None and total > self.available:
             lines[-1] += "; try a lower micro_batch_tokens, LoRA, or a smaller model"
         return "\n".join(lines)

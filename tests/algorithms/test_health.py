@@ -165,7 +165,7 @@ class TestPreflight:
             available=8 * 2**30,
             seconds=1.0,
         )
-        assert "memory, estimated: 9.00 of 8.0 GiB (weights 3.00, optimizer 6.00); try a lower" in found.text
+        assert "memory, estimated: 9 of 8 GiB (weights 3, optimizer 6); try a lower" in found.text
 
 
 @reward(range=(0, 1))
