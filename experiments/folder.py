@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 
+from groundrl.algorithms.health import Watch
 from groundrl.algorithms.loop import RLStep
 from groundrl.experiments.config import ConfigError, RunConfig
 from groundrl.experiments.evaluation import set_iou
@@ -32,6 +34,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.jsonl"
+        self.health = path / "health.jsonl"
         self.rollouts = path / "rollouts"
         self.evaluation = path / "evaluation.json"
         self.curves = path / "curves.png"
@@ -131,13 +134,19 @@ class Recorder:
         self.examples = ExampleStore(folder.path)
         # TensorBoard leaves out what earlier files hold from the purged step on.
         self.board = TensorBoardLogger(folder.path, name="tensorboard", version="", purge_step=keep_until + 1)
+        self.health = MetricsFile(folder.health, keep_until=keep_until)
         self.progress = progress
         self.offset = 0
         self.stage = ""
+        self.watch = Watch()
 
     def begin(self, stage: str, *, offset: int, steps: int) -> None:
         """The next steps belong to this stage, which starts after `offset` global steps."""
         self.stage, self.offset = stage, offset
+        self.watch = Watch()
+        for row in self.metrics.kept:
+            if row["stage"] == stage:
+                self.watch.check(_numbers(row))  # a resumed stage knows how it began and what was said
         self.progress.begin(stage, steps)
 
     def sft(self, row: Mapping[str, float]) -> None:
@@ -165,6 +174,7 @@ class Recorder:
     def close(self) -> None:
         """Close the files."""
         self.metrics.close()
+        self.health.close()
         self.board.finalize("success")
         self.progress.end()
 
@@ -173,3 +183,11 @@ class Recorder:
         self.metrics.append({"step": step, "stage": self.stage, "stage_step": stage_step, **values})
         self.board.log_metrics({f"{self.stage}/{name}": value for name, value in values.items()}, step)
         self.progress.step(stage_step, {name: values[name] for name in shown if name in values})
+        for warning in self.watch.check(values):
+            self.health.append({"step": step, "stage": self.stage, "stage_step": stage_step, **vars(warning)})
+            self.progress.note(f"warning, {self.stage} step {stage_step}: {warning.name}: {warning.message}")
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """A row of metrics.jsonl as it was: null is what was not finite."""
+    return {name: math.nan if value is None else value for name, value in row.items() if not isinstance(value, str)}

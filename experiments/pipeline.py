@@ -24,6 +24,7 @@ from groundrl.algorithms.checkpoint import (
     stage_progress,
 )
 from groundrl.algorithms.loop import HELD_OUT, train_rl
+from groundrl.algorithms.preflight import preflight
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft import train_sft
 from groundrl.experiments.audit import warn_before_training
@@ -105,12 +106,15 @@ class Pipeline:
             if self.config.audit == "warn" and self.fabric.is_global_zero and not stage_progress(checkpoint):
                 warn_before_training(self.reward, source, seed=self.config.seed)
             loader = Loader(policy, source, reserve=stage.max_new_tokens, on_error=self.config.data.on_error)
+            rl = rl_settings(stage, self.config.seed)
+            if self.fabric.is_global_zero and not stage_progress(checkpoint):
+                self.progress.say(preflight(policy, LocalEngine(policy), loader, self.reward, rl).text)
             train_rl(
                 policy,
                 LocalEngine(policy),
                 loader,
                 self.reward,
-                rl_settings(stage, self.config.seed),
+                rl,
                 fabric=self.fabric,
                 record=recorder.rl if recorder is not None else lambda step: None,
                 after_update=lambda step: self._evaluate_within(stage, step, policy, recorder),
