@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe such as quickstart.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="KEY=VALUE, such as stages.rl.steps=20 seed=3.")]
+LOG = "A run's folder or its name under runs/, TRL's completions, verl's rollouts, or JSON lines."
 RunPath = Annotated[Path, typer.Argument(help="A run's folder, or its name under runs/.")]
 
 
@@ -80,6 +81,31 @@ def audit(
         console.print(each)
     console.print(f"  {out / 'audit.json'}\n  {out / 'audit.png'}")
     raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def rescore(
+    run: Annotated[Path, typer.Argument(help=LOG)],
+    reward: Annotated[str, typer.Option(help="An expression such as 'SoftF1()', or my_rewards.py:tight.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where rescored.parquet and rescore.json go; default: RUN/rescored.")
+    ] = None,
+) -> None:
+    """Score recorded completions under another REWARD, without a model: what would training have seen?"""
+    from rich.console import Console
+
+    from groundrl.experiments.logs import log_reward, open_log
+    from groundrl.experiments.rescore import rescore as rescore_log
+    from groundrl.experiments.rescore_table import rescore_tables
+
+    log = open_log(run)
+    found = rescore_log(log, log_reward(log, reward))
+    folder = out or (log.folder / "rescored" if log.folder is not None else Path("rescored"))
+    found.write(folder)
+    console = Console()
+    for each in rescore_tables(found):
+        console.print(each)
+    console.print(f"  {folder / 'rescored.parquet'}\n  {folder / 'rescore.json'}")
 
 
 @app.command()

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float
 
-from groundrl.rewards.boxes import giou_matrix, iou_matrix, match, pad_boxes
+from groundrl.rewards.boxes import giou_matrix, iou_matrix, match, own_best, pad_boxes
 from groundrl.rewards.glossary import Boxes, BoxSpace, Completion, Example, Score
 from groundrl.rewards.reward import Reward, unreadable
 
@@ -107,10 +107,13 @@ class PairReward(BoxReward):
 
     def judged(self, predicted: Boxes, true: Boxes, worth: Float[np.ndarray, "P G"]) -> Score:
         """The formula's value; `detail["pairs"]` holds `(predicted, true, worth)` for each pair."""
-        found = match(worth, allowed=same_kind(predicted, true, labels=self.match_labels))
-        values = found.values.tolist()
-        pairs = tuple(zip(found.rows.tolist(), found.columns.tolist(), values, strict=True))
-        return Score(value=self.formula(values, len(predicted), len(true)), detail={"pairs": pairs})
+        allowed = same_kind(predicted, true, labels=self.match_labels)
+        pairs = own_best(worth.tolist()) if allowed is None and len(predicted) <= len(true) else None
+        if pairs is None:
+            found = match(worth, allowed=allowed)
+            pairs = list(zip(found.rows.tolist(), found.columns.tolist(), found.values.tolist(), strict=True))
+        value = self.formula([own for _, _, own in pairs], len(predicted), len(true))
+        return Score(value=value, detail={"pairs": tuple(pairs)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
