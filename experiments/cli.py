@@ -109,6 +109,21 @@ def rescore(
 
 
 @app.command()
+def view(
+    run: Annotated[Path, typer.Argument(help=LOG)],
+    out: Annotated[Path | None, typer.Option(help="The page; default: RUN/page.html.")] = None,
+) -> None:
+    """Make one HTML page to look at RUN: curves, completions with their boxes and parts, before and after."""
+    from groundrl.experiments.logs import open_log
+    from groundrl.experiments.page import write_page
+
+    log = open_log(run)
+    path = out or (log.folder / "page.html" if log.folder is not None else Path("page.html"))
+    write_page(log, path)
+    typer.echo(f"open {path} in a browser ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@app.command()
 def bench(
     what: Annotated[str, typer.Argument(help="startup, rewards or factuality.")] = "startup",
 ) -> None:

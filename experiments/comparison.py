@@ -75,14 +75,15 @@ def kendall_tau(a: Float[np.ndarray, "P G"], b: Float[np.ndarray, "P G"]) -> Flo
     first, second = (np.where(pairs, np.sign(x[:, :, None] - x[:, None, :]), 0.0) for x in (a, b))
     scale = np.sqrt((first**2).sum(axis=(1, 2)) * (second**2).sum(axis=(1, 2)))
     agreement = (first * second).sum(axis=(1, 2))
-    return np.divide(agreement, scale, out=np.full(len(a), np.nan), where=scale > 0)
+    taus: Float[np.ndarray, " P"] = np.divide(agreement, scale, out=np.full(len(a), np.nan), where=scale > 0)
+    return taus
 
 
 def _group_index(table: pa.Table) -> Int[np.ndarray, " N"]:
     """The number of each row's group; rows of one step and group stand side by side."""
     steps, groups = table["step"].to_numpy(), table["group"].to_numpy()
     begins = (np.diff(steps, prepend=steps[:1]) != 0) | (np.diff(groups, prepend=groups[:1]) != 0)
-    return begins.cumsum()
+    return np.asarray(begins.cumsum())
 
 
 def _by_group(values: Float[np.ndarray, " N"], groups: Int[np.ndarray, " N"]) -> Float[np.ndarray, "P G"]:
@@ -108,7 +109,8 @@ def _advantage(table: pa.Table, name: str) -> Float[np.ndarray, " N"]:
     column = table[name].combine_chunks()
     lengths = np.nan_to_num(np.asarray(column.value_lengths().to_numpy(zero_copy_only=False), dtype=np.float64))
     sums = np.bincount(np.repeat(np.arange(len(column)), lengths.astype(int)), column.flatten().to_numpy(), len(column))
-    return np.divide(sums, lengths, out=np.full(len(column), np.nan), where=lengths > 0)
+    means: Float[np.ndarray, " N"] = np.divide(sums, lengths, out=np.full(len(column), np.nan), where=lengths > 0)
+    return means
 
 
 def _differences(old: Float[np.ndarray, " N"], new: Float[np.ndarray, " N"]) -> dict[str, Any]:

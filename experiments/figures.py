@@ -81,7 +81,7 @@ def draw_boxes(axes: Axes, example: Example, completion: Completion | None, titl
     """The example's first image with the true boxes (solid) and the completion's (dashed)."""
     image = example.images[0]
     axes.imshow(
-        _brightened(open_image(image, example.id)), interpolation="nearest", extent=(0, image.width, image.height, 0)
+        brightened(open_image(image, example.id)), interpolation="nearest", extent=(0, image.width, image.height, 0)
     )
     sides = (
         (example.reference.boxes, TRUE_COLOUR, "-"),
@@ -170,8 +170,8 @@ def _in_pixels(boxes: Boxes | None, width: int, height: int) -> list[list[float]
     return boxes.to(pixel(width, height)).xyxy.tolist() if boxes is not None else []
 
 
-def _brightened(image: Image.Image) -> np.ndarray:
-    """Contrast stretched for the eye; the model sees the original."""
+def brightened(image: Image.Image) -> np.ndarray:
+    """An image as numbers in [0, 1], its contrast stretched for the eye; the model sees the original."""
     array = np.asarray(image, dtype=np.float64)
     low, high = np.percentile(array, (0.5, 99.5))
     stretched: np.ndarray = np.clip((array - low) / max(high - low, 1.0), 0, 1)

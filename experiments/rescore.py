@@ -21,7 +21,7 @@ from groundrl.algorithms.window import Window, score_tensors
 from groundrl.experiments.comparison import compare, most_changed
 from groundrl.experiments.config import RLStage
 from groundrl.experiments.logs import Log
-from groundrl.experiments.stored import groups_of, origin
+from groundrl.experiments.stored import origin
 from groundrl.rewards import Completion, Group, Reward
 from groundrl.rewards.execute import score_completions
 from groundrl.rollout.records import write_table, write_text
@@ -66,9 +66,9 @@ def rescore(log: Log, reward: Reward) -> Rescored:
         raise ValueError(f"{log.name} has no recorded completions: nothing to score again")
     own = copy.deepcopy(reward)
     steps, notes = [], []
-    for (_, stage), sampled in groupby(log.groups(), key=lambda found: (found[0], origin(found[1])[0])):
-        settings = log.stages[stage]
-        groups = [_scored(own, group, settings) for _, group in sampled]
+    for (_, (stage, step)), sampled in groupby(log.groups(), key=lambda found: (found[0], origin(found[1]))):
+        settings, current = log.stages[stage], own.at(step)
+        groups = [_scored(current, group, settings) for _, group in sampled]
         own.observe([score for group in groups for score in group.scores or ()])
         note = _unrecorded(settings)
         steps.append(_columns(groups, None if note else advantages(groups, own, settings)))
@@ -108,17 +108,14 @@ def advantages(groups: Sequence[Group], reward: Reward, stage: RLStage) -> list[
 
 
 def _scored(reward: Reward, group: Group, stage: RLStage) -> Group:
-    current = reward.at(origin(group)[1])
-    scores = score_completions(current, group.completions, group.example, on_error=stage.on_reward_error)
+    scores = score_completions(reward, group.completions, group.example, on_error=stage.on_reward_error)
     return Group(example=group.example, completions=group.completions, scores=tuple(scores))
 
 
 def _mask(groups: Sequence[Group], stage: RLStage, size: int) -> Float[Tensor, "N T"]:
     """What is learned from. One token stands for all where an estimator gives all the same; a place is 0 if empty."""
     every: list[Completion | None] = [
-        completion
-        for group in groups
-        for completion in (*group.completions, *[None] * (size - len(group.completions)))
+        completion for group in groups for completion in (*group.completions, *[None] * (size - len(group.completions)))
     ]
     widest = max(len(completion.sampled) for completion in every if completion is not None)
     per_token = stage.advantage in BEYOND_THE_GROUP
@@ -147,6 +144,7 @@ def _unrecorded(stage: RLStage) -> str | None:
 def _columns(groups: Sequence[Group], estimated: list[list[float]] | None) -> pa.Table:
     """One step's new scores and advantages."""
     scores = [score for group in groups for score in group.scores or ()]
+    known: Sequence[list[float] | None] = estimated or [None] * len(scores)
     names = dict.fromkeys(name for score in scores for name in score.parts)
     parts = {name: [score.parts[name].value if name in score.parts else None for score in scores] for name in names}
     return pa.table(
@@ -154,7 +152,7 @@ def _columns(groups: Sequence[Group], estimated: list[list[float]] | None) -> pa
             "new": pa.array([score.value for score in scores], pa.float64()),
             "status": [score.status for score in scores],
             **{f"parts/{name}": pa.array(values, pa.float64()) for name, values in parts.items()},
-            "new_advantage": pa.array(estimated or [None] * len(scores), pa.list_(pa.float64())),
+            "new_advantage": pa.array(known, pa.list_(pa.float64())),
         }
     )
 

@@ -94,7 +94,6 @@ class Run:
     def show(self, *, step: int, group: int = 0) -> Figure | str:
         """One group of one step: its completions sorted by reward, on the image where there is one."""
         from groundrl.experiments.group_view import group_figure, group_text
-
         from groundrl.experiments.stored import read_examples, read_rollouts
 
         rows = [row for row in read_rollouts(self.folder, step=step).to_pylist() if row["group"] == group]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -81,7 +82,7 @@ def _tuples(column: pa.ChunkedArray) -> Iterator[tuple[Any, ...]]:
     for chunk in column.chunks:
         values = chunk.flatten().to_numpy(zero_copy_only=False).tolist()
         offsets = (chunk.offsets.to_numpy() - chunk.offsets[0].as_py()).tolist()
-        yield from (tuple(values[begin:end]) for begin, end in zip(offsets, offsets[1:], strict=False))
+        yield from (tuple(values[begin:end]) for begin, end in pairwise(offsets))
 
 
 def _step(file: Path) -> int:
@@ -99,7 +100,7 @@ def _example(row: Mapping[str, Any], images: Path) -> Example:
         prompt=row["prompt"],
         messages=tuple(json.loads(row["messages"])) if row["messages"] else None,
         images=tuple(
-            ImageRef(source=images / f"{image['sha256']}.png", width=image["width"], height=image["height"])
+            ImageRef(source=Path(f"{images}/{image['sha256']}.png"), width=image["width"], height=image["height"])
             for image in row["images"]
         ),
         answer=row["answer"],

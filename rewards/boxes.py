@@ -122,7 +122,11 @@ def pad_boxes(sets: Sequence[Float[np.ndarray, "_ 4"]]) -> Float[np.ndarray, "B 
 
 
 def _paired(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return a.clip(-_HUGE, _HUGE)[..., :, None, :], b.clip(-_HUGE, _HUGE)[..., None, :, :]
+    return _held(a)[..., :, None, :], _held(b)[..., None, :, :]
+
+
+def _held(xyxy: np.ndarray) -> np.ndarray:
+    return np.asarray(np.minimum(np.maximum(xyxy, -_HUGE), _HUGE))  # `clip` takes three times as long for few boxes
 
 
 def _area(xyxy: np.ndarray) -> np.ndarray:

@@ -28,8 +28,10 @@ def _converted(boxes: Boxes, space: BoxSpace) -> Boxes:
 
 def in_range(xyxy: Float[np.ndarray, "*B N 4"], space: BoxSpace) -> Float[np.ndarray, "*B N 4"]:
     """The coordinates, with every box that leaves its space made degenerate, so that it matches nothing."""
+    if not xyxy.size or (xyxy.min() >= 0 and xyxy.max() <= min(space.width, space.height)):
+        return xyxy
     outside = np.asarray(((xyxy < 0) | (xyxy > [space.width, space.height] * 2)).any(axis=-1))
-    return np.where(outside[..., None], 0.0, xyxy) if outside.any() else xyxy
+    return np.where(outside[..., None], 0.0, xyxy)
 
 
 def same_kind(predicted: Boxes, truth: Boxes, *, labels: bool) -> Bool[np.ndarray, "P G"] | None:

@@ -60,7 +60,7 @@ def _record(found: Mapping[str, Any], file: Path, line: int) -> Record:
 
 
 def _of_verl(found: Mapping[str, Any], id: str) -> Record:
-    """A line of verl's `rollout_data_dir`: `gts` is the truth, further numbers are what the reward function returned."""
+    """A line of verl's `rollout_data_dir`: `gts` is the truth, further numbers are the reward function's."""
     for name in ("input", "output"):
         if not isinstance(found[name], str):
             raise ValueError(f"`{name}` is text, got {shown(found[name])}")

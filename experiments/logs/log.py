@@ -14,7 +14,12 @@ from groundrl.experiments.config import RLStage
 from groundrl.experiments.stored import groups_of
 from groundrl.rewards import Example, Group
 
-FOREIGN = RLStage(name="log", kind="rl", steps=1, advantage="grpo")
+FOREIGN = "log"  # the stage of a foreign log
+
+
+def _foreign_stages() -> dict[str, RLStage]:
+    """Advantages as DeepSeekMath, TRL and verl estimate them by default."""
+    return {FOREIGN: RLStage(name=FOREIGN, kind="rl", steps=1, advantage="grpo")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,7 @@ class Log:
     name: str
     table: pa.Table
     examples: Mapping[str, Example]
-    stages: Mapping[str, RLStage] = field(default_factory=lambda: {FOREIGN.name: FOREIGN})
+    stages: Mapping[str, RLStage] = field(default_factory=_foreign_stages)
     notes: tuple[str, ...] = ()
     folder: Path | None = None  # of a run of ours
 
@@ -72,7 +77,7 @@ def gather_log(name: str, records: Iterable[Record], *, notes: tuple[str, ...] =
         id = ids.setdefault(question, members[0].example.id)
         examples.setdefault(id, members[0].example)
         for sample, record in enumerate(members):
-            key = f"log/log/{FOREIGN.name}/{step}/{place}/{sample}"
+            key = f"log/log/{FOREIGN}/{step}/{place}/{sample}"
             row = (step, place, id, record.text, record.reward, _status(record), _advantage(record), key)
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)

@@ -34,12 +34,12 @@ def read_trl(files: Sequence[Path], name: str) -> Log:
 
 
 def _records(files: Sequence[Path]) -> Iterator[Record]:
-    previous: dict[str, Any] = {}
+    previous: list[Any] = []
     for file in files:
         table = _table(file)
         names = [field.name for field in table.schema if field.name not in NEEDED and _is_number(field.type)]
         columns = table.to_pydict()
-        batch = {name: column for name, column in columns.items() if name != "step"}
+        batch = [columns[name] for name in NEEDED if name != "step"]
         if batch == previous:
             continue
         previous = batch
@@ -70,9 +70,7 @@ def _example(file: Path, rows: Sequence[int], columns: Mapping[str, Sequence[Any
     """The example of a group; what differs between its completions is of them, and left out."""
     first = rows[0]
     same = {
-        name: columns[name][first]
-        for name in others
-        if all(columns[name][row] == columns[name][first] for row in rows)
+        name: columns[name][first] for name in others if all(columns[name][row] == columns[name][first] for row in rows)
     }
     try:
         return example_of(columns["prompt"][first], {"id": f"{file.stem}:{first}", **same}, box_space=rel1000)
