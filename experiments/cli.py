@@ -109,6 +109,24 @@ def rescore(
 
 
 @app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Runs' folders or names; a folder of runs stands for all in it.")],
+    kind: Annotated[
+        str, typer.Option(help="reward, parts, held-out, proxy, iou, length, informative, entropy or loss.")
+    ] = "reward",
+    x: Annotated[str, typer.Option(help="step, samples or seconds.")] = "step",
+    metric: Annotated[str, typer.Option(help="Of held-out and proxy.")] = "iou_mean_greedy",
+    out: Annotated[Path, typer.Option(help="A .png, .svg or .pdf file.")] = Path("plot.png"),
+) -> None:
+    """Draw curves of RUNS: arms overlaid, each the mean over its seeds with a 95 % interval."""
+    from groundrl.experiments.overlay import plot_runs, runs_at
+    from groundrl.experiments.plotting import save_figure
+
+    save_figure(plot_runs(runs_at(runs), kind=kind, x=x, metric=metric), out)
+    typer.echo(f"  {out}")
+
+
+@app.command()
 def view(
     run: Annotated[Path, typer.Argument(help=LOG)],
     out: Annotated[Path | None, typer.Option(help="The page; default: RUN/page.html.")] = None,

@@ -84,7 +84,7 @@ class Run:
         """Reward and parts, IoU, groups, length: raw points and a smoothed line."""
         import matplotlib.pyplot as plt
 
-        from groundrl.experiments.figures import draw_curves
+        from groundrl.experiments.plotting import draw_curves
 
         figure = plt.figure(figsize=(11, 6), layout="constrained")
         evaluated = (self.folder / "evaluation.json").is_file()

@@ -35,7 +35,7 @@ def user_files(config: RunConfig, base: Path) -> list[Path]:
 
 
 def build_expression(expression: str, parts: dict[str, Reward], base: Path, key: str) -> Reward:
-    """The reward of an expression over `parts`, or of `file.py:name`; ConfigError, naming `key`, where there is none."""
+    """The reward of an expression over `parts`, or of `file.py:name`; else a ConfigError that names `key`."""
     found = USER_CODE.fullmatch(expression.strip())
     if found:
         return load_user_reward(base / found["file"], found["name"])

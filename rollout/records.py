@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 
 def write_table(rows: Sequence[Mapping[str, Any]] | pa.Table, path: Path, *, schema: pa.Schema | None = None) -> None:
-    """Write rows, or a table, as parquet under a temporary name, then rename; the schema version is in the file's metadata.
+    """Write rows, or a table, as parquet under a temporary name, then rename; its metadata has the schema version.
 
     Files of one kind must read as one table: without a schema, a column that has no value here is one of numbers.
     """

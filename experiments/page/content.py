@@ -12,8 +12,8 @@ from groundrl.experiments.logs import Log
 from groundrl.experiments.page.boxes import box_entries
 from groundrl.experiments.page.curves import curve_panels
 from groundrl.experiments.page.pairs import answer_pairs
-from groundrl.experiments.page.pieces import Pieces
 from groundrl.experiments.page.pictures import Pictures
+from groundrl.experiments.page.pieces import Pieces
 from groundrl.rewards import Completion, Example
 
 LIMIT = 48_000_000  # bytes: with what escaping adds, a page stays under 50 MB

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from groundrl.experiments.logs import Log
+from groundrl.experiments.plotting import part_names
 from groundrl.experiments.run import Run
 
 PANELS: dict[str, dict[str, str]] = {
@@ -20,11 +21,10 @@ PANELS: dict[str, dict[str, str]] = {
 def curve_panels(log: Log) -> list[dict[str, Any]]:
     """`{"title", "lines": [{"name", "points": [[step, value], ...]}]}` each; without what was never recorded."""
     if log.folder is None:
-        return [_means(log)]
+        return _means(log)
     rows = Run(log.folder).metrics
     rl = [row for row in rows if "reward/mean" in row]
-    parts = sorted({k.split("/")[1] for row in rl for k in row if k.startswith("reward/") and k.count("/") == 2})
-    reward = {"reward/mean": "total", **{f"reward/{part}/mean": part for part in parts}}
+    reward = {"reward/mean": "total", **{f"reward/{part}/mean": part for part in part_names(rl)}}
     panels = []
     for title, names in {"reward and its parts": reward, **PANELS}.items():
         chosen = [row for row in rows if "reward/mean" not in row] if title == "SFT loss" else rl
@@ -37,7 +37,7 @@ def curve_panels(log: Log) -> list[dict[str, Any]]:
     return panels
 
 
-def _means(log: Log) -> dict[str, Any]:
+def _means(log: Log) -> list[dict[str, Any]]:
     names = [n for n in log.table.column_names if n == "reward" or (n.startswith("parts/") and n.count("/") == 1)]
     lines = []
     steps = log.table["step"].to_pylist()
@@ -48,4 +48,5 @@ def _means(log: Log) -> dict[str, Any]:
                 found[step].append(value)
         points = [[step, round(sum(values) / len(values), 5)] for step, values in sorted(found.items())]
         lines.append({"name": "total" if name == "reward" else name[6:], "points": points})
-    return {"title": "reward and its parts", "lines": [line for line in lines if line["points"]]}
+    kept = [line for line in lines if line["points"]]
+    return [{"title": "reward and its parts", "lines": kept}] if kept else []

@@ -320,7 +320,8 @@ function label(x, y, text, anchor) {
 function pairRow(row) {
   const example = DATA.examples[row.example];
   const made = element("article", "pair-row");
-  made.append(element("h2", "strip-name", row.example));
+  const truth = example.truth.label ? ` · truth: ${example.truth.label}` : "";
+  made.append(element("h2", "strip-name", row.example + truth));
   row.answers.forEach((answer, place) => {
     const side = element("div", "side");
     const iou = answer.iou === null ? "" : `, IoU ${number(answer.iou, 2)}`;
@@ -388,7 +389,9 @@ function start() {
   for (const status of [...statuses].filter(Boolean).sort()) option("status", status, status);
   DATA.parts.forEach((name, place) => option("part", String(place), name));
   if (!DATA.tokens) byId("colour").querySelector("[value=logprob]").disabled = true;
+  byId("curves").append(element("p", "caption", "Each step as it was recorded, not smoothed."));
   DATA.curves.forEach((panel) => byId("curves").append(chart(panel)));
+  byId("pairs").append(element("p", "caption", "Greedy answers to test examples that are evenly spaced through the set, not chosen."));
   DATA.pairs.rows.forEach((row) => byId("pairs").append(pairRow(row)));
   byId("tab-curves").disabled = !DATA.curves.length;
   byId("tab-pairs").disabled = !DATA.pairs.rows.length;

@@ -37,9 +37,7 @@ def answer_pairs(folder: Path, examples: Mapping[str, Example]) -> dict[str, Any
     picked = [shared[place] for place in np.linspace(0, len(shared) - 1, min(SHOWN, len(shared))).astype(int)]
     return {
         "stages": stages,
-        "rows": [
-            {"example": id, "answers": [_answer(table[id], examples[id]) for table in tables]} for id in picked
-        ],
+        "rows": [{"example": id, "answers": [_answer(table[id], examples[id]) for table in tables]} for id in picked],
     }
 
 
