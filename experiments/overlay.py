@@ -18,6 +18,7 @@ from groundrl.experiments.plotting import SMOOTHING, part_names, smooth
 from groundrl.experiments.run import Run, load_run
 
 X = Literal["step", "samples", "seconds"]
+Points = dict[int, tuple[float, float]]
 AXES: dict[str, str] = {"step": "step", "samples": "completions sampled", "seconds": "seconds of training"}
 FIELDS = {
     "iou": ("rollout/iou_mean", "IoU of training rollouts"),
@@ -56,21 +57,25 @@ def runs_at(paths: Sequence[Path | str]) -> list[Run]:
 def arms_of(runs: Sequence[Run]) -> list[Arm]:
     """Runs by arm, in the order of their appearance.
 
-    Of one arm are runs of one name up to a trailing `-SEED`, and runs whose configurations differ in name and seed
-    alone.
+    Of one arm are runs of different seeds that have one name up to a trailing number (`full-0`, `full-1`), or whose
+    configurations differ in name and seed alone.
     """
-    arms: list[tuple[set[str], str, list[Run]]] = []
+    arms: list[tuple[str, set[str], list[Run], set[int]]] = []
     for run in runs:
         config = run.config
-        stem = re.sub(rf"-{config.seed}$", "", config.name)
+        stem = re.sub(r"-[0-9]+$", "", config.name)
         keys = {stem, config.model_copy(update={"name": "arm", "seed": 0}).model_dump_json()}
-        mine = next((arm for arm in arms if arm[0] & keys), None)
+        mine = next((arm for arm in arms if arm[1] & keys and config.seed not in arm[3]), None)
         if mine is None:
-            arms.append((keys, stem, [run]))
+            arms.append((config.name, keys, [run], {config.seed}))
         else:
-            mine[0].update(keys)
+            mine[1].update(keys)
             mine[2].append(run)
-    return [Arm(name=name, runs=tuple(members)) for _, name, members in arms]
+            mine[3].add(config.seed)
+    return [
+        Arm(name=re.sub(r"-[0-9]+$", "", name) if len(members) > 1 else name, runs=tuple(members))
+        for name, _, members, _ in arms
+    ]
 
 
 def plot_reward(runs: Sequence[Run], *, x: X = "step") -> Figure:
@@ -93,8 +98,7 @@ def plot_held_out(runs: Sequence[Run], *, metric: str = "iou_mean_greedy", x: X 
     """A metric on held-out examples, at each evaluation; not smoothed."""
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for place, arm in enumerate(arms := arms_of(runs)):
-        tracks = [{p["step"]: p[metric] for p in run.held_out if metric in p} for run in arm.runs]
-        _draw(axes, arm, tracks, x, f"C{place}", marker="o")
+        _draw(axes, arm, [_evaluations(run, metric, x) for run in arm.runs], f"C{place}", marker="o")
     _finish(axes, AXES[x], f"{metric}, held out (not smoothed)")
     _explain(figure, arms)
     return figure
@@ -149,7 +153,7 @@ def _figure(panels: dict[str, str], runs: Sequence[Run], x: X) -> Figure:
     arms = arms_of(runs)
     for axes, (title, field) in zip(grid.flat, panels.items(), strict=False):
         for place, arm in enumerate(arms):
-            _draw(axes, arm, [_track(run, field) for run in arm.runs], x, f"C{place}")
+            _draw(axes, arm, [_placed(run, _track(run, field), x) for run in arm.runs], f"C{place}")
         _finish(axes, AXES[x], f"centred mean of {SMOOTHING} steps")
         axes.set_title(title, fontsize=10)
     for empty in list(grid.flat)[len(panels) :]:
@@ -181,21 +185,31 @@ def _positions(run: Run, x: X) -> dict[int, float]:
     return at
 
 
-def _draw(axes: Axes, arm: Arm, tracks: Sequence[dict[int, float]], x: X, colour: str, **style: Any) -> None:
-    """The mean over seeds at each step that all of them have, at the mean of their places; a band where several are."""
-    steps = sorted(set.intersection(*(set(track) for track in tracks)))
-    if not steps:
+def _placed(run: Run, track: dict[int, float], x: X) -> Points:
+    """Step -> its place on the x axis and its value."""
+    at = _positions(run, x)
+    return {step: (at[step], value) for step, value in track.items()}
+
+
+def _evaluations(run: Run, metric: str, x: X) -> Points:
+    """The number of an evaluation (stages of one arm may differ in length) -> its place on the x axis, the metric."""
+    at = _positions(run, x)
+    return {k: (at[p["step"]], p[metric]) for k, p in enumerate(run.held_out) if metric in p}
+
+
+def _draw(axes: Axes, arm: Arm, seeds: Sequence[Points], colour: str, **style: Any) -> None:
+    """The mean over seeds of each point that all have, at the mean of their places; a band where there are several."""
+    shared = sorted(set.intersection(*(set(points) for points in seeds)))
+    if not shared:
         return
-    positions = [_positions(run, x) for run in arm.runs]
-    across = np.array([[at[step] for step in steps] for at in positions]).mean(axis=0)
-    values = np.array([[track[step] for step in steps] for track in tracks])
-    axes.plot(across, values.mean(axis=0), color=colour, label=arm.label, linewidth=1.8, **style)
+    across, values = np.array([[points[key] for key in shared] for points in seeds]).transpose(2, 0, 1)
+    mean = values.mean(axis=0)
+    axes.plot(across.mean(axis=0), mean, color=colour, label=arm.label, linewidth=1.8, **style)
     if len(values) > 1:
         from scipy.stats import t
 
         half = t.ppf(0.975, len(values) - 1) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
-        low, high = values.mean(axis=0) - half, values.mean(axis=0) + half
-        axes.fill_between(across, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(across.mean(axis=0), mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
 
 
 def _explain(figure: Figure, arms: Sequence[Arm]) -> None:

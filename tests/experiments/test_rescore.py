@@ -145,7 +145,8 @@ def test_a_reward_that_fails_shows_the_completion(small_run):
 
 def test_the_command(small_run, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(
-        "from groundrl.rewards import reward\n@reward(range=(0, 99))\ndef long(c, e): return sum(map(ord, c.text)) % 97\n"
+        "from groundrl.rewards import reward\n"
+        "@reward(range=(0, 99))\ndef long(c, e): return sum(map(ord, c.text)) % 97\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")

@@ -15,7 +15,7 @@ HOSTILE = [
     "</script><script>window.hacked = 2</script>",
     "<img src=x onerror='window.hacked = 3'>",
     "<!--<script>",
-    "javascript:window.hacked=4 \u2028 \u0000 &lt;b&gt; \ud83e\udda0",
+    "javascript:window.hacked=4 \u2028 \u0000 &lt;b&gt; \U0001f9a0",
 ]
 
 
