@@ -92,12 +92,15 @@ def rescore(
     ] = None,
 ) -> None:
     """Score recorded completions under another REWARD, without a model: what would training have seen?"""
+    import gc
+
     from rich.console import Console
 
     from groundrl.experiments.logs import log_reward, open_log
     from groundrl.experiments.rescore import rescore as rescore_log
     from groundrl.experiments.rescore_table import rescore_tables
 
+    gc.freeze()  # what is imported is no garbage, and is not looked through again and again
     log = open_log(run)
     found = rescore_log(log, log_reward(log, reward))
     folder = out or (log.folder / "rescored" if log.folder is not None else Path("rescored"))

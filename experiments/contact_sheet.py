@@ -22,9 +22,8 @@ def contact_sheet(group: Group) -> np.ndarray | None:
     ref = group.example.images[0]
     base = Image.fromarray((brightened(open_image(ref, group.example.id)) * 255).astype(np.uint8)).convert("RGB")
     scale = SIDE / max(base.size)
-    base = base.resize(
-        (max(1, round(base.width * scale)), max(1, round(base.height * scale))), Image.Resampling.NEAREST
-    )
+    size = (max(1, round(base.width * scale)), max(1, round(base.height * scale)))
+    base = base.resize(size, Image.Resampling.NEAREST)
     tiles = []
     for completion in group.completions[:SHOWN]:
         tile = base.copy()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,9 +17,8 @@ from groundrl.experiments.config import ConfigError, RLStage
 from groundrl.experiments.plotting import SMOOTHING, part_names, smooth
 from groundrl.experiments.run import Run, load_run
 
-X = Literal["step", "samples", "seconds"]
 Points = dict[int, tuple[float, float]]
-AXES: dict[str, str] = {"step": "step", "samples": "completions sampled", "seconds": "seconds of training"}
+AXES = {"step": "step", "samples": "completions sampled", "seconds": "seconds of training"}
 FIELDS = {
     "iou": ("rollout/iou_mean", "IoU of training rollouts"),
     "length": ("completion_length/mean", "completion length (tokens)"),
@@ -78,23 +77,23 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
     ]
 
 
-def plot_reward(runs: Sequence[Run], *, x: X = "step") -> Figure:
+def plot_reward(runs: Sequence[Run], *, x: str = "step") -> Figure:
     """The mean reward of each step's rollouts, total."""
     return _figure({"reward, mean of each step's rollouts": "reward/mean"}, runs, x)
 
 
-def plot_parts(runs: Sequence[Run], *, x: X = "step") -> Figure:
+def plot_parts(runs: Sequence[Run], *, x: str = "step") -> Figure:
     """The total and each part of the reward, a panel each, unweighted."""
     names = dict.fromkeys(name for run in runs for name in part_names(run.metrics))
     return _figure({"total reward": "reward/mean", **{name: f"reward/{name}/mean" for name in names}}, runs, x)
 
 
-def plot_field(runs: Sequence[Run], field: str, title: str, *, x: X = "step") -> Figure:
+def plot_field(runs: Sequence[Run], field: str, title: str, *, x: str = "step") -> Figure:
     """Any number of metrics.jsonl, such as `rollout/iou_mean`."""
     return _figure({title: field}, runs, x)
 
 
-def plot_held_out(runs: Sequence[Run], *, metric: str = "iou_mean_greedy", x: X = "step") -> Figure:
+def plot_held_out(runs: Sequence[Run], *, metric: str = "iou_mean_greedy", x: str = "step") -> Figure:
     """A metric on held-out examples, at each evaluation; not smoothed."""
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for place, arm in enumerate(arms := arms_of(runs)):
@@ -129,7 +128,7 @@ def plot_proxy(runs: Sequence[Run], *, metric: str = "iou_mean_greedy") -> Figur
 KINDS = ("reward", "parts", "held-out", "proxy", *FIELDS)
 
 
-def plot_runs(runs: Sequence[Run], *, kind: str = "reward", x: X = "step", metric: str = "iou_mean_greedy") -> Figure:
+def plot_runs(runs: Sequence[Run], *, kind: str = "reward", x: str = "step", metric: str = "iou_mean_greedy") -> Figure:
     """`groundrl plot`: one of the figures of this module by its name. ConfigError for a name or axis there is not."""
     if x not in AXES:
         raise ConfigError(f"there is no x axis {x!r}; choose from {', '.join(AXES)}")
@@ -144,7 +143,7 @@ def plot_runs(runs: Sequence[Run], *, kind: str = "reward", x: X = "step", metri
     return plot_parts(runs, x=x) if kind == "parts" else plot_reward(runs, x=x)
 
 
-def _figure(panels: dict[str, str], runs: Sequence[Run], x: X) -> Figure:
+def _figure(panels: dict[str, str], runs: Sequence[Run], x: str) -> Figure:
     """One panel for each field of metrics.jsonl, arms overlaid."""
     columns = min(len(panels), 2)
     lines = -(-len(panels) // columns)
@@ -169,7 +168,7 @@ def _track(run: Run, field: str) -> dict[int, float]:
     return {row["step"]: value for row, value in zip(rows, smoothed, strict=True)}
 
 
-def _positions(run: Run, x: X) -> dict[int, float]:
+def _positions(run: Run, x: str) -> dict[int, float]:
     """Where each global step stands on the x axis, at its end."""
     stages = {stage.name: stage for stage in run.config.stages}
     at, total = {}, 0.0
@@ -185,13 +184,13 @@ def _positions(run: Run, x: X) -> dict[int, float]:
     return at
 
 
-def _placed(run: Run, track: dict[int, float], x: X) -> Points:
+def _placed(run: Run, track: dict[int, float], x: str) -> Points:
     """Step -> its place on the x axis and its value."""
     at = _positions(run, x)
     return {step: (at[step], value) for step, value in track.items()}
 
 
-def _evaluations(run: Run, metric: str, x: X) -> Points:
+def _evaluations(run: Run, metric: str, x: str) -> Points:
     """The number of an evaluation (stages of one arm may differ in length) -> its place on the x axis, the metric."""
     at = _positions(run, x)
     return {k: (at[p["step"]], p[metric]) for k, p in enumerate(run.held_out) if metric in p}
