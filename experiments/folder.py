@@ -21,7 +21,7 @@ from groundrl.experiments.evaluation import set_iou
 from groundrl.experiments.loggers import log_picture, make_loggers
 from groundrl.experiments.progress import Progress
 from groundrl.rewards import Group, Reward
-from groundrl.rollout.records import ExampleStore, MetricsFile, completion_rows, write_table, write_text
+from groundrl.rollout.records import ExampleStore, MetricsFile, completion_rows, settle, write_table, write_text
 
 PICTURE_EVERY = 10  # steps
 PACKAGES = ("groundrl", "torch", "transformers", "lightning", "peft", "accelerate", "trl", "numpy", "scipy", "pyarrow")
@@ -47,11 +47,23 @@ class RunFolder:
         folder = self.path / "evaluation"
         return folder / f"{stage}.parquet" if step is None else folder / stage / f"step-{step:06d}.parquet"
 
-    def base(self) -> Path:
-        """The folder to which the configuration's paths are relative."""
-        return Path(json.loads((self.path / "environment.json").read_text())["base"])
+    def cut_evaluations(self, stage: str, *, keep_until: int) -> None:
+        """Remove a stage's evaluations past this step of it: they are made again."""
+        within = self.evaluation_rows(stage).with_suffix("")
+        for file in within.glob("step-*.parquet"):
+            if int(file.stem.removeprefix("step-")) > keep_until:
+                file.unlink()
+        self.evaluation_rows(stage).unlink(missing_ok=True)
 
-    def create(self, config: RunConfig, base: Path, user_files: Sequence[Path], *, overwrite: bool) -> None:
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the run depends on: environment.json."""
+        content: dict[str, Any] = json.loads((self.path / "environment.json").read_text())
+        return content
+
+    def create(
+        self, config: RunConfig, base: Path, reward: Reward | None, user_files: Sequence[Path], *, overwrite: bool
+    ) -> None:
         """Make the folder with its configuration, environment and the user's code; refuse one that exists."""
         if self.path.exists():
             if not overwrite:
@@ -61,15 +73,21 @@ class RunFolder:
                 )
             if not self.config.is_file():
                 raise ConfigError(f"{self.path} exists and is not a run's folder; it is not overwritten")
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True)
-        write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), self.config)
-        write_text(json.dumps(environment(config, base), indent=2) + "\n", self.path / "environment.json")
+        partial, replaced = (self.path.with_name(f".{self.path.name}.{what}") for what in ("partial", "replaced"))
+        for left in (partial, replaced):
+            shutil.rmtree(left, ignore_errors=True)
+        partial.mkdir(parents=True)
+        write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), partial / "config.yaml")
+        write_text(json.dumps(environment(config, base, reward), indent=2) + "\n", partial / "environment.json")
         for place, file in enumerate(user_files):
-            shutil.copyfile(file, self.path / ("reward.py" if place == 0 else f"reward_{place}.py"))
+            shutil.copyfile(file, partial / ("reward.py" if place == 0 else f"reward_{place}.py"))
+        if self.path.exists():
+            os.replace(self.path, replaced)
+        settle(partial, self.path)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
-def environment(config: RunConfig, base: Path) -> dict[str, Any]:
+def environment(config: RunConfig, base: Path, reward: Reward | None) -> dict[str, Any]:
     """What a run depended on beside its configuration: versions, machine, threads, command."""
     import torch
 
@@ -90,7 +108,13 @@ def environment(config: RunConfig, base: Path) -> dict[str, Any]:
         "command": sys.argv,
         "seed": config.seed,
         "base": str(base.resolve()),
+        **plan(config, reward),
     }
+
+
+def plan(config: RunConfig, reward: Reward | None) -> dict[str, Any]:
+    """What a resumed run must find as it was: the configuration and the reward's fingerprint."""
+    return {"config": config.model_dump(mode="json"), "reward": reward.fingerprint if reward is not None else None}
 
 
 class Recorder:
@@ -109,7 +133,7 @@ class Recorder:
             if int(file.stem.removeprefix("step-")) > keep_until:
                 file.unlink()
         self.examples = ExampleStore(folder.path)
-        self.loggers = make_loggers(config, folder.path)
+        self.loggers = make_loggers(config, folder.path, keep_until=keep_until)
         self.progress = progress
         self.offset = 0
         self.stage = ""
@@ -153,8 +177,9 @@ class Recorder:
     def _picture(self, group: Group, step: int) -> None:
         """A group with its boxes, for the loggers."""
         picture = contact_sheet(group)
-        for logger in self.loggers if picture is not None else ():
-            log_picture(logger, f"{self.stage}/completions", picture, captions(group), step)
+        if picture is not None:
+            for logger in self.loggers:
+                log_picture(logger, f"{self.stage}/completions", picture, captions(group), step)
 
     def _metrics(self, stage_step: int, values: Mapping[str, float], *, shown: Sequence[str]) -> None:
         step = self.offset + stage_step

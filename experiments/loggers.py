@@ -17,9 +17,9 @@ from groundrl.experiments.config import ConfigError, RunConfig
 PROJECT = "groundrl"
 
 
-def make_loggers(config: RunConfig, folder: Path) -> list[Logger]:
-    """The loggers that `loggers` names, told the hyper-parameters. ConfigError where one's package is not installed."""
-    made = [_make(name, config, folder) for name in config.loggers]
+def make_loggers(config: RunConfig, folder: Path, *, keep_until: int) -> list[Logger]:
+    """The loggers that `loggers` names, told the hyper-parameters; TensorBoard's later steps are made again."""
+    made = [_make(name, config, folder, keep_until) for name in config.loggers]
     for logger in made:
         logger.log_hyperparams(flat(config.model_dump(mode="json")))
     return made
@@ -56,14 +56,15 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _make(name: str, config: RunConfig, folder: Path) -> Logger:
+def _make(name: str, config: RunConfig, folder: Path, keep_until: int) -> Logger:
     if name == "wandb":
         from lightning.pytorch.loggers import WandbLogger
 
         return WandbLogger(name=config.name, project=PROJECT, save_dir=folder)
     if name == "trackio":
         return TrackioLogger(config.name)
-    return TensorBoardLogger(folder, name="tensorboard", version="")
+    # TensorBoard leaves out what earlier files hold from the purged step on.
+    return TensorBoardLogger(folder, name="tensorboard", version="", purge_step=keep_until + 1)
 
 
 class TrackioLogger(Logger):
@@ -72,7 +73,7 @@ class TrackioLogger(Logger):
     def __init__(self, name: str) -> None:
         import trackio
 
-        self._run = trackio.init(project=PROJECT, name=name)
+        self._run: Any = trackio.init(project=PROJECT, name=name, resume="allow")
 
     @property
     def name(self) -> str:

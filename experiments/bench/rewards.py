@@ -60,7 +60,7 @@ def _rescored(groups: Sequence[Group], reward: Reward) -> float:
     from groundrl.experiments.logs import open_log
     from groundrl.experiments.rescore import rescore
 
-    rates = []
+    rates: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_text((RECIPES / "quickstart.yaml").read_text(), folder / "config.yaml")

@@ -3,7 +3,8 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from groundrl.experiments.config import ConfigError, load_config
+from groundrl.experiments.config import ConfigError
+from groundrl.experiments.config_file import load_config
 from groundrl.experiments.contact_sheet import captions, contact_sheet
 from groundrl.experiments.data import NucleiCrops
 from groundrl.experiments.figures import PREDICTED_COLOUR, TRUE_COLOUR

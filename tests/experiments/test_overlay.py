@@ -9,7 +9,8 @@ import yaml
 from scipy.stats import t
 
 from groundrl.experiments import Run
-from groundrl.experiments.config import ConfigError, load_config
+from groundrl.experiments.config import ConfigError
+from groundrl.experiments.config_file import load_config
 from groundrl.experiments.overlay import arms_of, plot_held_out, plot_proxy, plot_runs, runs_at
 from groundrl.experiments.plotting import save_figure, smooth
 
