@@ -121,7 +121,7 @@ class Run:
         user = USER_CODE.fullmatch(expression.strip())
         if user:
             return load_user_reward(Path(user["file"]), user["name"])
-        return parse_reward(expression, named_parts(self.config, RunFolder(self.folder).base()))
+        return parse_reward(expression, named_parts(self.config, Path(RunFolder(self.folder).environment["base"])))
 
 
 def train(

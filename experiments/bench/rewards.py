@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from groundrl.experiments.config import RECIPES
+from groundrl.experiments.config_file import RECIPES
 from groundrl.rewards import (
     Boxes,
     Completion,
