@@ -33,6 +33,7 @@ from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.evaluation import evaluate, report, summarize
 from groundrl.experiments.figures import draw_run
 from groundrl.experiments.folder import Recorder, RunFolder
+from groundrl.experiments.loggers import check_loggers
 from groundrl.experiments.progress import Progress
 from groundrl.experiments.stage_settings import rl_settings
 from groundrl.experiments.unchanged import other_threads
@@ -53,6 +54,7 @@ class Pipeline:
     ) -> None:
         if reward is None and any(isinstance(stage, RLStage) for stage in config.stages):
             raise ConfigError("an RL stage needs a reward: set `reward`, such as `reward: SoftF1()`")
+        check_loggers(config.loggers)
         self.config = config
         self.base = base
         self.folder = folder
@@ -222,7 +224,7 @@ class Pipeline:
             keep += progress
         if done < len(self.config.stages) and keep and (note := other_threads(self.folder)):
             self.progress.say(note)
-        return Recorder(self.folder, self.reward, keep_until=keep, progress=self.progress)
+        return Recorder(self.folder, self.config, self.reward, keep_until=keep, progress=self.progress)
 
     def _note_skipped(self, where: str, loader: Loader) -> None:
         if not loader.skipped or not self.fabric.is_global_zero:
