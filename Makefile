@@ -5,7 +5,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: quickstart test evidence evidence-ablation evidence-audit evidence-base evidence-quickstart evidence-report
-.PHONY: evidence-statistics clean
+.PHONY: evidence-resume evidence-statistics clean
 
 quickstart: .venv/installed
 	$(BIN)/groundrl train quickstart --overwrite
@@ -16,7 +16,8 @@ test: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-statistics evidence-ablation
+evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-resume evidence-statistics
+evidence: evidence-ablation
 
 evidence-base: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_base
@@ -36,6 +37,9 @@ evidence-statistics: .venv/installed
 # 8 seeds: hours. It goes on where it was.
 evidence-ablation: .venv/installed
 	$(BIN)/groundrl sweep ablation name=ablation-8 seeds=8 --processes 2 --runs runs/evidence
+
+evidence-resume: .venv/installed
+	$(BIN)/python -m groundrl.experiments.bench.evidence_resume
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,11 +11,13 @@ from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor
 
+from groundrl.algorithms.generators import generator_state, set_generator_state
 from groundrl.algorithms.objectives import entropy_bonus
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import LearnBatch, Window, alone
 from groundrl.rewards import Reward
 from groundrl.rollout.logprobs import CompletionLogprobs
+from groundrl.rollout.planner import Planner
 from groundrl.rollout.policy import Policy
 
 
@@ -48,12 +51,14 @@ class Learner:
             lr=settings.lr,
             weight_decay=settings.weight_decay,
         )
+        self.planner = Planner(module, update=settings.update, tokens=settings.micro_batch_tokens)
         self.logprobs, self.optimizer = fabric.setup(module, optimizer)
         self.logprobs.eval()
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda update: min(1.0, (update + 1) / max(1, settings.warmup_steps))
         )
         self.step = self.drawn = 0
+        self.bad_steps = 0  # updates in a row that were skipped
         if state is not None:
             self.step = state["step"]
             self.drawn = state.get("drawn", self.step * settings.prompts_per_step)
@@ -61,6 +66,8 @@ class Learner:
             self.schedule.load_state_dict(state["schedule"])
             policy.version = state["version"]
             reward.load_state_dict(state["reward"])
+            self.bad_steps = state["bad_steps"]
+            set_generator_state(state["generators"])
         self.collecting: dict[str, Any] = {
             "reward": reward,
             "logprobs": self.logprobs,
@@ -68,7 +75,7 @@ class Learner:
             if reference is not None
             else None,
             "keep_old": settings.epochs > 1,
-            "micro_batch_size": settings.micro_batch_size,
+            "planner": self.planner,
             "kl_in_reward": settings.clipping.kl_coef if settings.clipping.kl_in_reward else 0.0,
             "mask_truncated": settings.mask_truncated,
             "gather": self._every_rank if fabric.world_size > 1 else alone,
@@ -80,13 +87,13 @@ class Learner:
         self._updates = 0
 
     def step_totals(self, window: Window) -> dict[str, Any]:
-        """What `epochs` needs: the passes, the micro-batch, and the step's tokens and completions over all ranks."""
+        """What `epochs` needs: the passes, the micro-batches, and the step's tokens and completions over all ranks."""
         counts = torch.stack([window.completion_mask_NT.sum(), window.completion_mask_NT.any(dim=1).sum().float()])
         counts = self._over_ranks(counts)
         self.total_tokens = max(1.0, float(counts[0]))
         return {
             "count": self.settings.epochs,
-            "micro_batch_size": self.settings.micro_batch_size,
+            "planner": self.planner,
             "total_tokens": self.total_tokens,
             "total_completions": max(1.0, float(counts[1])),
             "max_length": self.settings.sampling.max_new_tokens,
@@ -118,20 +125,28 @@ class Learner:
             self._gap = torch.maximum(self._gap, gap.cpu())
 
     def update(self) -> None:
-        """Clip and step; a gradient that is not finite stops the run before it reaches the weights."""
+        """Clip and step. A gradient that is not finite never reaches the weights: the update is skipped and counted."""
         norm = self.fabric.clip_gradients(
             self.logprobs, self.optimizer, max_norm=self.settings.max_grad_norm, error_if_nonfinite=False
         )
-        if norm is None or not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"step {self.step + 1}: the gradient's norm is {norm}; lower lr or look at the rewards of this step"
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.schedule.step()
-        self._norms.append(float(norm))
         self._updates += 1
-        self.policy.version += 1
+        if norm is None or not torch.isfinite(norm):
+            self._skip(norm)
+        else:
+            self.bad_steps = 0
+            self._norms.append(float(norm))
+            self.optimizer.step()
+            self.schedule.step()
+            self.policy.version += 1
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _skip(self, norm: Tensor | None) -> None:
+        self.bad_steps += 1
+        if self.bad_steps >= self.settings.max_bad_steps:
+            raise FloatingPointError(
+                f"step {self.step + 1}: the gradient's norm is {norm}, and {self.bad_steps} updates in a row were "
+                "skipped for that (max_bad_steps); lower lr or look at the rewards of these steps"
+            )
 
     def finish_step(self, *, drawn: int) -> dict[str, float]:
         """The update's metrics over all ranks: means over tokens and updates, and the largest gap.
@@ -148,7 +163,8 @@ class Learner:
             "loss": loss,
             **means,
             "ref_kl": means.get("ref_kl", 0.0),
-            "grad_norm": sum(self._norms) / len(self._norms),
+            "grad_norm": sum(self._norms) / len(self._norms) if self._norms else math.nan,
+            "updates/skipped": float(self._updates - len(self._norms)),
             "lr": float(self.schedule.get_last_lr()[0]),
             "sampler_gap": float(torch.as_tensor(gap)),
         }
@@ -165,6 +181,8 @@ class Learner:
             "version": self.policy.version,
             "drawn": self.drawn,
             "reward": self.reward.state_dict(),
+            "bad_steps": self.bad_steps,
+            "generators": generator_state(),
         }
 
     def _reset(self) -> None:

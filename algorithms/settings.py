@@ -9,6 +9,7 @@ from groundrl.algorithms.advantages import BEYOND_THE_GROUP, KL_IN_REWARD
 from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.optimizers import OptimizerName
 from groundrl.rollout.engine import Sampling
+from groundrl.rollout.forms import Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class SFTSettings:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     checkpoint_every: int = 0  # steps; 0 writes none inside the stage
+    keep_last: int = 2  # checkpoints; the one before the newest is there for when that is damaged
+    max_bad_steps: int = 5  # updates in a row whose gradient is not finite and that are skipped before the run stops
     seed: int = 0
 
 
@@ -38,7 +41,8 @@ class RLSettings:
     prompts_per_step: int = 16
     group_size: int = 8
     epochs: int = 1
-    micro_batch_size: int = 64
+    micro_batch_tokens: int = 16_384  # a micro-batch's, prompts counted once where completions share them
+    update: Update = "auto"  # the form of the log-probs' forward; auto is the cheapest that this model allows
     lr: float = 1e-6
     warmup_steps: int = 5
     weight_decay: float = 0.0
@@ -51,6 +55,9 @@ class RLSettings:
     reward_workers: int = 0  # processes that score while sampling goes on; 0 scores in this one
     reward_deadline: float = 10.0  # seconds a completion, with workers
     checkpoint_every: int = 0  # steps; 0 writes none inside the stage
+    keep_last: int = 2  # checkpoints; the one before the newest is there for when that is damaged
+    keep_best: str | None = None  # a metric of which the policy with the highest value is kept in `best/`
+    max_bad_steps: int = 5  # updates in a row whose gradient is not finite and that are skipped before the run stops
 
     def __post_init__(self) -> None:
         if self.sampling.temperature == 0:

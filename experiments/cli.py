@@ -27,7 +27,7 @@ def train(
     runs: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
 ) -> None:
     """Run all stages of CONFIG: train, evaluate, draw."""
-    from groundrl.experiments.config import load_config, parse_overrides
+    from groundrl.experiments.config_file import load_config, parse_overrides
     from groundrl.experiments.run import train as train_run
 
     changes = parse_overrides(overrides or [])
@@ -37,14 +37,19 @@ def train(
 
 
 @app.command()
-def resume(run: RunPath) -> None:
-    """Continue an interrupted run from its last checkpoint."""
+def resume(
+    run: RunPath,
+    allow_changed: Annotated[
+        bool, typer.Option(help="Go on although the configuration or the reward is no longer what the run began with.")
+    ] = False,
+) -> None:
+    """Continue an interrupted run from its last checkpoint, as if it had never stopped."""
     from groundrl.experiments.run import load_run
     from groundrl.experiments.run import resume as resume_run
 
     folder = load_run(run).folder
     with Recoverable(folder):
-        _close(resume_run(folder).folder)
+        _close(resume_run(folder, allow_changed=allow_changed).folder)
 
 
 @app.command(name="eval")
@@ -103,7 +108,7 @@ def sweep(
     from groundrl.experiments.ablation.sweep import dry_run as print_plan
     from groundrl.experiments.ablation.sweep import parse_shard
     from groundrl.experiments.ablation.sweep import sweep as run_sweep
-    from groundrl.experiments.config import parse_overrides
+    from groundrl.experiments.config_file import parse_overrides
 
     console, changes = Console(), parse_overrides(overrides or [])
     if dry_run:
@@ -128,14 +133,17 @@ def sweep(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="startup, rewards or factuality.")] = "startup",
+    what: Annotated[str, typer.Argument(help="startup, rewards, factuality or rollouts.")] = "startup",
+    case: Annotated[str | None, typer.Option(help="Of rollouts: one case, or plots; all by default.")] = None,
 ) -> None:
-    """Measure, in fresh processes where that matters; prints medians."""
+    """Measure, in fresh processes where that matters; prints medians. `rollouts` also writes BENCHMARKS.md here."""
     from groundrl.experiments.bench import BENCHES
 
     if what not in BENCHES:
         raise typer.BadParameter(f"there is no benchmark {what!r}; choose from {', '.join(BENCHES)}")
-    for name, value in BENCHES[what]().items():
+    if case is not None and what != "rollouts":
+        raise typer.BadParameter(f"only rollouts has cases, not {what}")
+    for name, value in (BENCHES[what]() if case is None else BENCHES[what](case)).items():
         typer.echo(f"{name}: {value:.4g}")
 
 

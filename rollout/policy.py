@@ -15,7 +15,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from groundrl.rewards import DataError, Example, GroundRLWarning, as_messages
+from groundrl.rollout.head import backbone
 from groundrl.rollout.prompts import Prompt, open_image, plain_text, with_images
+from groundrl.rollout.vision import FeatureCache
 
 KEPT_PROMPTS = 64
 
@@ -42,6 +44,7 @@ class Policy:
         self.autocast_enabled = autocast
         self.chat_template_kwargs = dict(chat_template_kwargs or {})
         self.version = 0
+        self.features = FeatureCache()
         self._encoded: OrderedDict[int, tuple[Example, Prompt]] = OrderedDict()
         self.allowed = allowed_tokens(model.config, tokenizer)
         self.end_ids = end_token_ids(model, tokenizer)
@@ -160,7 +163,14 @@ class Policy:
             ids=ids, position_ids=positions, image_tokens=image_tokens, pixel_values=pixel_values, image_grid_thw=grid
         )
 
-    def image_features(self, *, pixel_values: Tensor, image_grid_thw: Int[Tensor, "images 3"]) -> Any:
+    def freeze_vision(self) -> None:
+        """Never train the vision tower nor its merger: their features are then computed once a step."""
+        tower = getattr(backbone(self.model), "visual", None)
+        if tower is None:
+            raise ValueError("freeze_vision is on, but the model has no vision tower: leave it out")
+        tower.requires_grad_(False)
+
+    def image_features(self, pixel_values: Tensor, image_grid_thw: Int[Tensor, "images 3"]) -> Any:
         """What the vision tower makes of each image, deepstack features included."""
         return self.model.model.get_image_features(pixel_values, image_grid_thw, return_dict=True)
 

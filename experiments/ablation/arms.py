@@ -11,7 +11,8 @@ from typing import Any
 
 from groundrl.experiments.ablation.compare import FULL, START
 from groundrl.experiments.ablation.settings import SweepSettings
-from groundrl.experiments.config import NAME, ConfigError, RLStage, RunConfig, load_config
+from groundrl.experiments.config import NAME, ConfigError, RLStage, RunConfig
+from groundrl.experiments.config_file import load_config
 from groundrl.experiments.user_rewards import build_reward
 from groundrl.rewards import Factuality, Format, LabelAccuracy, MatchedIoU, Reward, parse_reward
 from groundrl.rewards.compose import Sum

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from groundrl.experiments.config import METRICS, NAME, ConfigError, Strict, load_config, read_config
+from groundrl.experiments.config import METRICS, NAME, ConfigError, Strict
+from groundrl.experiments.config_file import load_config, read_config
 from groundrl.rewards.expression import nearest
 
 ARM_WORDS = ("full", "leave_one_out", "add_one_in")

@@ -166,7 +166,7 @@ def _prepare(plan: Plan, *, overwrite: bool) -> None:
             )
         plan.check_found()
     content = yaml.safe_dump(plan.settings.model_dump(mode="json"), sort_keys=False)
-    write_text(json.dumps(environment(plan.base, plan.paths), indent=2) + "\n", plan.folder / "environment.json")
+    write_text(json.dumps(environment(plan.base, plan.paths, None), indent=2) + "\n", plan.folder / "environment.json")
     write_text(content, file)
 
 

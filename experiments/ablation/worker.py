@@ -20,7 +20,8 @@ from typing import Any
 from groundrl.experiments.ablation.arms import rl_stages
 from groundrl.experiments.ablation.plan import Job, Plan, is_run
 from groundrl.experiments.ablation.settings import load_sweep_settings
-from groundrl.experiments.config import RunConfig, load_config
+from groundrl.experiments.config import RunConfig
+from groundrl.experiments.config_file import load_config
 from groundrl.rollout.records import read_lines, write_text
 
 PILOT_STEPS = 2  # the first also warms up; the last is timed
@@ -92,8 +93,9 @@ def _make(config: RunConfig, paths: Path, folder: Path) -> None:
     from groundrl.experiments.user_rewards import build_reward, user_files
 
     files = RunFolder(folder)
-    pipeline = Pipeline(config, paths, files, build_reward(config, paths), progress=False)
-    files.create(config, paths, user_files(config, paths), overwrite=False)
+    reward = build_reward(config, paths)
+    pipeline = Pipeline(config, paths, files, reward, progress=False)
+    files.create(config, paths, reward, user_files(config, paths), overwrite=False)
     pipeline.run()
 
 

@@ -6,7 +6,7 @@ from groundrl.experiments import train
 from groundrl.experiments.ablation.plan import Plan
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.ablation.statistics import seeds_for_any_p
-from groundrl.experiments.config import RECIPES, load_config
+from groundrl.experiments.config_file import RECIPES, load_config
 
 
 def test_the_settings_are_medmos():

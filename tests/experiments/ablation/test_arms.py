@@ -9,7 +9,8 @@ from groundrl.experiments.ablation.board import estimate, plan_notes
 from groundrl.experiments.ablation.plan import Job, Plan
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.ablation.sweep import shard_of
-from groundrl.experiments.config import ConfigError, load_config
+from groundrl.experiments.config import ConfigError
+from groundrl.experiments.config_file import load_config
 
 MINE = """
 from groundrl.rewards import reward
