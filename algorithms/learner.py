@@ -12,7 +12,7 @@ from torch import Tensor
 
 from groundrl.algorithms.objectives import entropy_bonus
 from groundrl.algorithms.settings import RLSettings
-from groundrl.algorithms.window import LearnBatch, Window, alone
+from groundrl.algorithms.window import LearnBatch, Logprobs, Window, alone
 from groundrl.rewards import Reward
 from groundrl.rollout.logprobs import CompletionLogprobs
 from groundrl.rollout.policy import Policy
@@ -24,7 +24,7 @@ class Learner:
     def __init__(
         self,
         policy: Policy,
-        reference: Policy | None,
+        reference: Logprobs | None,
         settings: RLSettings,
         fabric: Fabric,
         state: dict[str, Any] | None,
@@ -64,9 +64,7 @@ class Learner:
         self.collecting: dict[str, Any] = {
             "reward": reward,
             "logprobs": self.logprobs,
-            "reference": CompletionLogprobs(reference, temperature=settings.sampling.temperature)
-            if reference is not None
-            else None,
+            "reference": reference,
             "keep_old": settings.epochs > 1,
             "micro_batch_size": settings.micro_batch_size,
             "kl_in_reward": settings.clipping.kl_coef if settings.clipping.kl_in_reward else 0.0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from groundrl.algorithms.dynamic_sampling import Draw
 from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.metrics import Clock, reward_metrics
 from groundrl.algorithms.objectives import OBJECTIVES
+from groundrl.algorithms.reference import make_reference
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import Window, collect, epochs
 from groundrl.rewards import Group, Reward, Scorer
@@ -53,14 +53,14 @@ def train_rl(
     `after_update` is called on every rank after a step's update (to evaluate, say), then `record` on rank 0, then the
     checkpoint is written.
     """
-    reference = frozen_copy(policy) if settings.clipping.kl_coef > 0 else None
+    reference = make_reference(policy, temperature=settings.sampling.temperature) if settings.clipping.kl_coef else None
     learner = Learner(policy, reference, settings, fabric, load_step(policy, folder), reward)
     estimator, objective = ADVANTAGES[settings.advantage], OBJECTIVES[settings.objective]
     order = ShuffledOrder(len(loader.source), seed=settings.seed)
     with make_scorer(reward, settings) as scorer:
         for step in range(learner.step, settings.steps):
             clock = Clock()
-            engine.sync(policy.model.state_dict(), policy.version)
+            engine.sync(policy.weights(), policy.version)
             scorer.set_step(step)
             draw = Draw(loader, order, settings, fabric, step=step, start=learner.drawn)
             while draw.unfinished:
@@ -113,13 +113,6 @@ def make_scorer(reward: Reward, settings: RLSettings) -> Scorer:
     return Scorer(
         reward, on_error=settings.on_error, workers=settings.reward_workers, deadline=settings.reward_deadline
     )
-
-
-def frozen_copy(policy: Policy) -> Policy:
-    """The reference: the policy as it stands now, never trained again."""
-    frozen = copy.copy(policy)
-    frozen.model = copy.deepcopy(policy.model).eval().requires_grad_(False)
-    return frozen
 
 
 def _compact(advantages: Float[Tensor, "G T"], mask: Float[Tensor, "G T"]) -> list[tuple[float, ...]]:

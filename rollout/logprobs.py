@@ -49,6 +49,6 @@ def completion_logits(policy: Policy, batch: PaddedBatch) -> Float[Tensor, "N T 
     """The model's own logits (soft-cap, scale and bias included) that predict each completion token."""
     width = batch.completion_ids.shape[1]
     keep = {"logits_to_keep": width + 1} if "logits_to_keep" in policy.forward_arguments else {}
-    with policy.autocast():
+    with policy.autocast(), policy.recomputing():
         logits: Tensor = policy.model(**batch.model_inputs(policy), **keep, use_cache=False).logits
     return logits[:, -width - 1 : -1]
