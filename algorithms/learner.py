@@ -15,6 +15,7 @@ from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import LearnBatch, Logprobs, Window, alone
 from groundrl.rewards import Reward
 from groundrl.rollout.logprobs import CompletionLogprobs
+from groundrl.rollout.planner import Planner
 from groundrl.rollout.policy import Policy
 
 
@@ -48,6 +49,7 @@ class Learner:
             lr=settings.lr,
             weight_decay=settings.weight_decay,
         )
+        self.planner = Planner(module, update=settings.update, tokens=settings.micro_batch_tokens)
         self.logprobs, self.optimizer = fabric.setup(module, optimizer)
         self.logprobs.eval()
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -66,7 +68,7 @@ class Learner:
             "logprobs": self.logprobs,
             "reference": reference,
             "keep_old": settings.epochs > 1,
-            "micro_batch_size": settings.micro_batch_size,
+            "planner": self.planner,
             "kl_in_reward": settings.clipping.kl_coef if settings.clipping.kl_in_reward else 0.0,
             "mask_truncated": settings.mask_truncated,
             "gather": self._every_rank if fabric.world_size > 1 else alone,
@@ -78,13 +80,13 @@ class Learner:
         self._updates = 0
 
     def step_totals(self, window: Window) -> dict[str, Any]:
-        """What `epochs` needs: the passes, the micro-batch, and the step's tokens and completions over all ranks."""
+        """What `epochs` needs: the passes, the micro-batches, and the step's tokens and completions over all ranks."""
         counts = torch.stack([window.completion_mask_NT.sum(), window.completion_mask_NT.any(dim=1).sum().float()])
         counts = self._over_ranks(counts)
         self.total_tokens = max(1.0, float(counts[0]))
         return {
             "count": self.settings.epochs,
-            "micro_batch_size": self.settings.micro_batch_size,
+            "planner": self.planner,
             "total_tokens": self.total_tokens,
             "total_completions": max(1.0, float(counts[1])),
             "max_length": self.settings.sampling.max_new_tokens,

@@ -74,7 +74,7 @@ def train_rl(
             for batches in epochs(window, advantages_NT, policy, **learner.step_totals(window)):
                 for place, batch in enumerate(batches):
                     with learner.accumulating(last=place + 1 == len(batches)):
-                        logprobs_NT, entropy_NT = learner.logprobs(batch.padded)
+                        logprobs_NT, entropy_NT = learner.logprobs(batch.inputs)
                         loss, stats = objective(logprobs_NT, batch, settings.clipping)
                         learner.backward(loss, stats, logprobs_NT, entropy_NT, batch)
                 learner.update()

@@ -9,6 +9,7 @@ from groundrl.algorithms.advantages import BEYOND_THE_GROUP, KL_IN_REWARD
 from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.optimizers import OptimizerName
 from groundrl.rollout.engine import Sampling
+from groundrl.rollout.forms import Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,8 @@ class RLSettings:
     prompts_per_step: int = 16
     group_size: int = 8
     epochs: int = 1
-    micro_batch_size: int = 64
+    micro_batch_tokens: int = 16_384  # a micro-batch's, prompts counted once where completions share them
+    update: Update = "auto"  # the form of the log-probs' forward; auto is the cheapest that this model allows
     lr: float = 1e-6
     warmup_steps: int = 5
     weight_decay: float = 0.0

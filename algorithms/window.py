@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from groundrl.rewards import Group, Reward
-from groundrl.rollout.batches import PaddedBatch, pad_batch
+from groundrl.rewards import Completion, Group, Reward
+from groundrl.rollout.batches import Batch
+from groundrl.rollout.planner import Planner
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.prompts import Prompt
 
-Logprobs = Callable[[PaddedBatch], tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]]
+Logprobs = Callable[[Batch], tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]]
 Gather = Callable[[Float[Tensor, "k"]], Float[Tensor, "ranks k"]]  # each rank's vector, by rank
 
 
@@ -61,22 +62,21 @@ class Window:
         """G, the completions of each prompt."""
         return self.rewards_PG.shape[1]
 
-    def padded(self, policy: Policy, rows: Sequence[int]) -> PaddedBatch:
-        """These rows as a batch for the model; its completions are as wide as the longest among them."""
-        completions = [self.groups[row // self.group_size].completions[row % self.group_size] for row in rows]
-        return pad_batch(
-            policy,
-            [self.prompts[row // self.group_size] for row in rows],
-            [completion.token_ids for completion in completions],
-            sampled=[completion.sampled for completion in completions],
-        )
+    @property
+    def completions(self) -> list[tuple[Completion, ...]]:
+        """Those of each group."""
+        return [group.completions for group in self.groups]
+
+    def batches(self, planner: Planner) -> Iterator[tuple[list[int], Batch]]:
+        """Micro-batches for the model with the rows they hold."""
+        return planner.batches(self.prompts, self.completions)
 
 
 @dataclass(kw_only=True)
 class LearnBatch:
     """One micro-batch of an update. Totals are of the whole step, over all micro-batches and ranks."""
 
-    padded: PaddedBatch
+    inputs: Batch
     advantages_NT: Float[Tensor, "N T"]
     completion_mask_NT: Float[Tensor, "N T"]
     sampler_logprobs_NT: Float[Tensor, "N T"]
@@ -95,7 +95,7 @@ def collect(
     logprobs: Logprobs,
     reference: Logprobs | None,
     keep_old: bool,
-    micro_batch_size: int,
+    planner: Planner,
     kl_in_reward: float = 0.0,
     mask_truncated: bool = False,
     gather: Gather = alone,
@@ -128,8 +128,9 @@ def collect(
         weights=dict(reward.weights),
         gather=gather,
     )
-    old = _all_logprobs(window, policy, logprobs, micro_batch_size) if keep_old or kl_in_reward else None
-    ref = _all_logprobs(window, policy, reference, micro_batch_size) if reference is not None else None
+    planner.settle(window.prompts, window.completions, gather)
+    old = _all_logprobs(window, planner, logprobs) if keep_old or kl_in_reward else None
+    ref = _all_logprobs(window, planner, reference) if reference is not None else None
     penalty = kl_in_reward * (old - ref) if kl_in_reward and old is not None and ref is not None else None
     return replace(window, old_logprobs_NT=old, ref_logprobs_NT=ref, kl_penalty_NT=penalty)
 
@@ -140,23 +141,22 @@ def epochs(
     policy: Policy,
     *,
     count: int,
-    micro_batch_size: int,
+    planner: Planner,
     total_tokens: float,
     total_completions: float,
     max_length: int,
 ) -> Iterator[list[LearnBatch]]:
-    """`count` passes over the window, each one optimiser step of micro-batches of similar length."""
+    """`count` passes over the window, each one optimiser step of the planner's micro-batches."""
     batches = []
-    for rows in _by_length(window, micro_batch_size):
-        padded = window.padded(policy, rows)
-        width = padded.completion_ids.shape[1]
+    for rows, inputs in window.batches(planner):
+        width = inputs.completion_ids.shape[1]
 
         def part(full: Tensor, rows: list[int] = rows, width: int = width) -> Tensor:
             return full[rows, :width].to(policy.device)
 
         batches.append(
             LearnBatch(
-                padded=padded,
+                inputs=inputs,
                 advantages_NT=part(advantages_NT),
                 completion_mask_NT=part(window.completion_mask_NT),
                 sampler_logprobs_NT=part(window.sampler_logprobs_NT),
@@ -172,21 +172,12 @@ def epochs(
 
 
 @torch.no_grad()
-def _all_logprobs(window: Window, policy: Policy, logprobs: Logprobs, micro_batch_size: int) -> Float[Tensor, "N T"]:
+def _all_logprobs(window: Window, planner: Planner, logprobs: Logprobs) -> Float[Tensor, "N T"]:
     result = torch.zeros_like(window.sampler_logprobs_NT)
-    for rows in _by_length(window, micro_batch_size):
-        padded = window.padded(policy, rows)
-        values, _ = logprobs(padded)
+    for rows, inputs in window.batches(planner):
+        values, _ = logprobs(inputs)
         result[rows, : values.shape[1]] = values.float().cpu()
     return result
-
-
-def _by_length(window: Window, micro_batch_size: int) -> Iterator[list[int]]:
-    """Rows in micro-batches sorted by length, so that little is padding; the number of batches depends on N alone."""
-    lengths = [len(completion.token_ids) for group in window.groups for completion in group.completions]
-    rows = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
-    for start in range(0, len(rows), micro_batch_size):
-        yield rows[start : start + micro_batch_size]
 
 
 def _values(groups: Sequence[Group], part: str | None) -> Float[Tensor, "P G"]:

@@ -96,7 +96,8 @@ class RLStage(Stage):
     prompts_per_step: int = Field(default=16, ge=1)
     group_size: int = Field(default=8, ge=2)
     epochs: int = Field(default=1, ge=1)
-    micro_batch_size: int = Field(default=64, ge=1)
+    micro_batch_tokens: int = Field(default=16_384, ge=1)
+    update: Literal["auto", "padded", "packed", "prefix"] = "auto"
     lr: float = Field(default=1e-6, gt=0.0)
     warmup_steps: int = Field(default=5, ge=0)
     temperature: float = Field(default=1.0, gt=0.0)

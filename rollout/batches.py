@@ -1,65 +1,61 @@
-"""Prompts and completions as padded batches: prompts end and completions begin at the same column."""
+"""Prompts and completions as padded batches: prompts end and completions begin at the same column.
+
+This is one of the three equal forms of an update; `packed.py` and `prefix.py` hold those that read a prompt once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from groundrl.rollout.head import backbone
+from groundrl.rollout.images import Images
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.prompts import Prompt
 
 
-@dataclass(kw_only=True)  # not frozen: Lightning moves and casts the tensors of a batch in place
-class PaddedBatch:
-    """N rows `[padding, prompt, completion, padding]` and which of their columns are completion tokens.
+@runtime_checkable
+class Batch(Protocol):
+    """N completions of at most T tokens with their prompts, in whatever form the model reads them.
 
     `completion_mask` is 1 where a completion token exists and was sampled by the policy, so that it is learned from.
-    `pixel_values` and `image_grid_thw` hold each prompt's images once, however many rows it has; `image_index[k]`
-    is the image that belongs to the k-th image place of the rows, read row by row.
     """
+
+    completion_ids: Int[Tensor, "N T"]
+    completion_mask: Float[Tensor, "N T"]
+
+    def hidden(self, policy: Policy) -> Float[Tensor, "N T H"]:
+        """The model's last hidden state from which each completion token is predicted; anything outside the mask."""
+        ...
+
+
+@dataclass(kw_only=True)  # not frozen: Lightning moves and casts the tensors of a batch in place
+class PaddedBatch:
+    """N rows `[padding, prompt, completion, padding]`: each completion is computed with a prompt of its own."""
 
     input_ids: Int[Tensor, "N L"]
     attention_mask: Int[Tensor, "N L"]
     position_ids: Int[Tensor, "axes N L"]
     image_tokens: Bool[Tensor, "N L"]
-    pixel_values: Float[Tensor, "patches D"] | None
-    image_grid_thw: Int[Tensor, "images 3"] | None
-    image_index: list[int]
+    images: Images
     completion_ids: Int[Tensor, "N T"]
     completion_mask: Float[Tensor, "N T"]
 
     def model_inputs(self, policy: Policy) -> dict[str, Any]:
         """The keyword arguments of the model's forward, on the policy's device; images are encoded once a prompt."""
-        device = policy.device
-        inputs: dict[str, Any] = {
-            "input_ids": self.input_ids.to(device),
-            "attention_mask": self.attention_mask.to(device),
-        }
-        if "position_ids" in policy.forward_arguments:
-            axes = self.position_ids.to(device)
-            inputs["position_ids"] = axes if len(axes) > 1 else axes[0]
-        if "mm_token_type_ids" in policy.forward_arguments:
-            inputs["mm_token_type_ids"] = self.image_tokens.int().to(device)
-        if self.pixel_values is not None and self.image_grid_thw is not None:
-            images = {"pixel_values": self.pixel_values.to(device), "image_grid_thw": self.image_grid_thw.to(device)}
-            if len(self.image_index) == len(self.image_grid_thw):
-                return inputs | images
-            inputs["mm_encoder_outputs"] = {"image": self._repeated(policy.image_features(**images))}
-        return inputs
+        inputs = token_inputs(policy, self.input_ids, self.position_ids, self.image_tokens)
+        return inputs | {"attention_mask": self.attention_mask.to(policy.device)} | self.images.inputs(policy)
 
-    def _repeated(self, features: Any) -> Any:
-        """The features of each image as often as rows ask for it; gradients of the repeats add up."""
-        features.pooler_output = tuple(features.pooler_output[image] for image in self.image_index)
-        if getattr(features, "deepstack_features", None) is not None:
-            features.deepstack_features = [
-                tuple(level[image] for image in self.image_index) for level in features.deepstack_features
-            ]
-        return features
+    def hidden(self, policy: Policy) -> Float[Tensor, "N T H"]:
+        """One forward over all rows."""
+        width = self.completion_ids.shape[1]
+        states: Tensor = backbone(policy.model)(**self.model_inputs(policy), use_cache=False).last_hidden_state
+        return states[:, -width - 1 : -1]
 
 
 def pad_batch(
@@ -71,36 +67,42 @@ def pad_batch(
 ) -> PaddedBatch:
     """One row for each prompt with its completion (which may be empty: then the batch is ready for sampling)."""
     before = max(len(prompt) for prompt in prompts)
-    after = max(len(ids) for ids in completions)
-    rows = len(prompts)
-    shape = (rows, before + after)
+    completion_ids, completion_mask = pad_completions(policy, completions, sampled)
+    shape = (len(prompts), before + completion_ids.shape[1])
     input_ids = torch.full(shape, policy.pad_id, dtype=torch.long)
     attention_mask = torch.zeros(shape, dtype=torch.long)
     position_ids = torch.zeros((len(prompts[0].position_ids), *shape), dtype=torch.long)
     image_tokens = torch.zeros(shape, dtype=torch.bool)
-    completion_mask = torch.zeros((rows, after), dtype=torch.float32)
-    distinct, image_index = _images_once(prompts)
     for row, (prompt, ids) in enumerate(zip(prompts, completions, strict=True)):
         start, end = before - len(prompt), before + len(ids)
         input_ids[row, start:before] = prompt.ids
-        input_ids[row, before:end] = torch.tensor(ids, dtype=torch.long)
         attention_mask[row, start:end] = 1
         image_tokens[row, start:before] = prompt.image_tokens
         position_ids[:, row, start:before] = prompt.position_ids
         position_ids[:, row, before:end] = next_position(prompt) + torch.arange(len(ids))
-        mask = torch.tensor(sampled[row], dtype=torch.float32) if sampled is not None else torch.ones(len(ids))
-        completion_mask[row, : len(ids)] = mask
+    input_ids[:, before:] = completion_ids
     return PaddedBatch(
         input_ids=input_ids,
         attention_mask=attention_mask,
         position_ids=position_ids,
         image_tokens=image_tokens,
-        pixel_values=_cat([prompt.pixel_values for prompt in distinct]),
-        image_grid_thw=_cat([prompt.image_grid_thw for prompt in distinct]),
-        image_index=image_index,
-        completion_ids=input_ids[:, before:],
+        images=Images.of(prompts),
+        completion_ids=completion_ids,
         completion_mask=completion_mask,
     )
+
+
+def pad_completions(
+    policy: Policy, completions: Sequence[Sequence[int]], sampled: Sequence[Sequence[bool]] | None
+) -> tuple[Int[Tensor, "N T"], Float[Tensor, "N T"]]:
+    """Ids and mask, as wide as the longest completion; without `sampled` the policy has written every token."""
+    shape = (len(completions), max(len(ids) for ids in completions))
+    completion_ids = torch.full(shape, policy.pad_id, dtype=torch.long)
+    mask = torch.zeros(shape, dtype=torch.float32)
+    for row, ids in enumerate(completions):
+        completion_ids[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+        mask[row, : len(ids)] = torch.tensor(sampled[row], dtype=torch.float32) if sampled is not None else 1.0
+    return completion_ids, mask
 
 
 def next_position(prompt: Prompt) -> int:
@@ -108,22 +110,17 @@ def next_position(prompt: Prompt) -> int:
     return int(prompt.position_ids.max()) + 1
 
 
-def _images_once(prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[int]]:
-    """The distinct prompts, and for each image place of all rows the number of its image among theirs."""
-    distinct = list({id(prompt): prompt for prompt in prompts}.values())
-    first, count = {}, 0
-    for prompt in distinct:
-        first[id(prompt)] = count
-        count += len(prompt.image_grid_thw) if prompt.image_grid_thw is not None else 0
-    index = [
-        first[id(prompt)] + image
-        for prompt in prompts
-        if prompt.image_grid_thw is not None
-        for image in range(len(prompt.image_grid_thw))
-    ]
-    return distinct, index
-
-
-def _cat(tensors: Sequence[Tensor | None]) -> Tensor | None:
-    present = [tensor for tensor in tensors if tensor is not None]
-    return torch.cat(present) if present else None
+def token_inputs(
+    policy: Policy,
+    input_ids: Int[Tensor, "rows L"],
+    position_ids: Int[Tensor, "axes rows L"],
+    image_tokens: Bool[Tensor, "rows L"],
+) -> dict[str, Any]:
+    """The keyword arguments for tokens and their places, those of them that this model takes."""
+    inputs: dict[str, Any] = {"input_ids": input_ids.to(policy.device)}
+    if "position_ids" in policy.forward_arguments:
+        axes = position_ids.to(policy.device)
+        inputs["position_ids"] = axes if len(axes) > 1 else axes[0]
+    if "mm_token_type_ids" in policy.forward_arguments:
+        inputs["mm_token_type_ids"] = image_tokens.int().to(policy.device)
+    return inputs

@@ -12,26 +12,28 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, Dynam
 from groundrl.rollout.policy import Policy
 
 
-def has_plain_cache(policy: Policy) -> bool:
-    """Whether every layer attends to all tokens before it through sdpa: what `GroupCache` can stand for.
+def attention_obstacle(policy: Policy) -> str | None:
+    """Why not every layer attends to all tokens before it through sdpa, or None where it does.
 
     Not so for recurrent, convolutional and hybrid layers, sliding windows, and attention kernels that read a mask
     their own way.
     """
     config = policy.model.config
-    if not hasattr(config, "_attn_implementation") or "past_key_values" not in policy.forward_arguments:
-        return False
+    if not hasattr(config, "_attn_implementation"):
+        return "it is not a model of transformers"
+    if "past_key_values" not in policy.forward_arguments or "cache_params" in policy.forward_arguments:
+        return "its layers keep no keys and values"
     text = config.get_text_config(decoder=True)
+    if text._attn_implementation != "sdpa":
+        return f"its attention is {text._attn_implementation}, not sdpa"
     layers = DynamicCache(config=config).layers
-    return (
-        text._attn_implementation == "sdpa"
-        and "cache_params" not in policy.forward_arguments
-        and len(layers) == text.num_hidden_layers
-        and all(type(layer) is DynamicLayer for layer in layers)
-    )
+    other = sorted({type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer})
+    if other or len(layers) != text.num_hidden_layers:
+        return f"not all of its layers attend to all tokens before them ({', '.join(other) or 'they share caches'})"
+    return None
 
 
-class GroupCache(Cache):  # type: ignore[misc]
+class GroupCache(Cache):
     """Keys and values of N = P*G rows with room for `capacity` tokens each.
 
     While prompts are read (`prefill`), each writes its keys and values to the G rows of its group, at the columns just
@@ -45,7 +47,8 @@ class GroupCache(Cache):  # type: ignore[misc]
         self.capacity = capacity
         self.width = width  # columns in use, padding before short prompts included
         self.reading: slice | None = None  # the prompts whose forward is running
-        super().__init__(layers=[GroupLayer(self) for _ in range(layers)])
+        self.groups = [GroupLayer(self) for _ in range(layers)]
+        super().__init__(layers=list(self.groups))
 
     def prefill(self, prompts: slice | None) -> None:
         """The next forward reads these prompts; None: from now on tokens are written."""
@@ -57,25 +60,29 @@ class GroupCache(Cache):  # type: ignore[misc]
 
     def move(self, target: Int[Tensor, "k"], source: Int[Tensor, "k"]) -> None:
         """Rows at `source` take the places `target`, whose own rows have finished."""
-        for layer in self.layers:
-            for tensor in (layer.keys, layer.values):
+        for layer in self.groups:
+            for tensor in layer.buffers:
                 tensor[target, :, : self.width] = tensor[source, :, : self.width]
 
     @property
     def bytes(self) -> int:
         """What has been allocated."""
-        tensors = [tensor for layer in self.layers for tensor in (layer.keys, layer.values) if tensor is not None]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(tensor.numel() * tensor.element_size() for layer in self.groups for tensor in layer.buffers)
 
 
-class GroupLayer(CacheLayerMixin):  # type: ignore[misc]
+class GroupLayer(CacheLayerMixin):
     """One layer's keys and values, each `[N, heads, capacity, head size]`."""
 
     is_sliding = False
 
     def __init__(self, cache: GroupCache) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # transformers has left it without annotations
         self.cache = cache
+
+    @property
+    def buffers(self) -> tuple[Tensor, ...]:
+        """Keys and values; nothing before the first forward."""
+        return () if self.keys is None or self.values is None else (self.keys, self.values)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Allocate, in the precision in which attention will read."""
@@ -87,16 +94,17 @@ class GroupLayer(CacheLayerMixin):  # type: ignore[misc]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         cache, length = self.cache, key_states.shape[2]
+        keys, values = self.buffers
         if cache.reading is not None:
-            for buffer, states in ((self.keys, key_states), (self.values, value_states)):
-                groups = buffer.unflatten(0, (-1, cache.group_size))
+            for buffer, states in ((keys, key_states), (values, value_states)):
+                groups = buffer.view(-1, cache.group_size, *buffer.shape[1:])
                 groups[cache.reading, :, :, : cache.width - length] = 0.0  # never attended to, but it must be a number
                 groups[cache.reading, :, :, cache.width - length : cache.width] = states[:, None]
             return key_states, value_states
         rows, end = len(key_states), cache.width + length
-        self.keys[:rows, :, cache.width : end] = key_states
-        self.values[:rows, :, cache.width : end] = value_states
-        return self.keys[:rows, :, :end], self.values[:rows, :, :end]
+        keys[:rows, :, cache.width : end] = key_states
+        values[:rows, :, cache.width : end] = value_states
+        return keys[:rows, :, :end], values[:rows, :, :end]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Columns that a query sees, and the first of them."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from groundrl.rollout.cache import has_plain_cache
+from groundrl.rollout.cache import attention_obstacle
 from groundrl.rollout.drawing import cumulative_dtype, draw, processed_scores
 from groundrl.rollout.engine import Sampling
 from groundrl.rollout.policy import Policy
@@ -45,7 +45,7 @@ class Decoding:
     ) -> None:
         device, shape = policy.device, (len(prompts) * group_size, sampling.max_new_tokens)
         policy.model.eval()
-        kind = GroupState if has_plain_cache(policy) else OwnState
+        kind = GroupState if attention_obstacle(policy) is None else OwnState
         self.state: State = kind(policy, prompts, group_size=group_size, max_new_tokens=sampling.max_new_tokens)
         self.policy = policy
         self.group_size = group_size

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from collections.abc import Callable
 
-from groundrl.rollout.batches import PaddedBatch
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from groundrl.rollout.batches import Batch, PaddedBatch
+from groundrl.rollout.head import has_known_head, head_logits
 from groundrl.rollout.policy import Policy
+
+CHUNK = 2**23  # logits at once: 32 MB in float32
 
 
 def masked_log_softmax(
@@ -24,25 +30,53 @@ def token_entropy(log_probs: Float[Tensor, "*batch V"]) -> Float[Tensor, "*batch
 
 
 class CompletionLogprobs(nn.Module):
-    """The module given to Fabric: its forward is the only way into the model while learning."""
+    """The module given to Fabric: its forward is the only way into the model while learning.
+
+    Logits are made for learned tokens only, in chunks, and once more in the backward: `[T, V]` is never held. Where the
+    model does something to its logits that `head_logits` does not know, they come from the model's own forward.
+    """
 
     def __init__(self, policy: Policy, *, temperature: float, entropy_grad: bool = False) -> None:
         super().__init__()
         self.model = policy.model
         self.temperature = temperature
         self.entropy_grad = entropy_grad  # an entropy bonus needs it; else it is a statistic
-        self._policy = policy
+        self.splits_head = has_known_head(policy.model)
+        self.policy = policy
 
-    def forward(self, batch: PaddedBatch) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
-        """Log-probability and entropy at each completion token, float32; padded columns hold finite garbage."""
-        completion_ids = batch.completion_ids.to(self._policy.device)
-        logits = completion_logits(self._policy, batch)
-        log_probs = masked_log_softmax(logits, self._policy.allowed.to(logits.device), self.temperature)
-        # Padding may be a token that is never allowed: its -inf must not reach a masked sum (0 * -inf is nan).
-        chosen = log_probs.gather(-1, completion_ids[..., None])[..., 0].clamp(min=-1e4)
+    def forward(self, batch: Batch) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
+        """Log-probability and entropy at each token of the batch's mask, float32; 0 elsewhere."""
+        policy = self.policy
+        kept = batch.completion_mask.bool().to(policy.device)
+        ids = batch.completion_ids.to(policy.device)[kept]
+        with policy.autocast():
+            if self.splits_head:
+                chosen, entropy = self._in_chunks(self._from_states, batch.hidden(policy)[kept], ids)
+            else:
+                assert isinstance(batch, PaddedBatch), "only this form has logits of the model's own forward"
+                chosen, entropy = self._in_chunks(self._from_logits, completion_logits(policy, batch)[kept], ids)
+        place = torch.zeros(kept.shape, device=policy.device)
+        return place.masked_scatter(kept, chosen), place.masked_scatter(kept, entropy)
+
+    def _in_chunks(
+        self, function: Callable[..., tuple[Tensor, Tensor]], inputs: Float[Tensor, "M D"], ids: Int[Tensor, "M"]
+    ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
+        rows = max(1, CHUNK // len(self.policy.allowed))
+        parts = [
+            checkpoint(function, part, chosen, use_reentrant=False, preserve_rng_state=False)
+            for part, chosen in zip(torch.split(inputs, rows), torch.split(ids, rows), strict=True)
+        ]
+        logprobs, entropies = zip(*parts, strict=True)
+        return torch.cat(logprobs), torch.cat(entropies)
+
+    def _from_states(self, states: Float[Tensor, "m H"], ids: Int[Tensor, "m"]) -> tuple[Tensor, Tensor]:
+        return self._from_logits(head_logits(self.model, states), ids)
+
+    def _from_logits(self, logits: Float[Tensor, "m V"], ids: Int[Tensor, "m"]) -> tuple[Tensor, Tensor]:
+        log_probs = masked_log_softmax(logits, self.policy.allowed.to(logits.device), self.temperature)
         with torch.set_grad_enabled(self.entropy_grad and torch.is_grad_enabled()):
             entropy = token_entropy(log_probs)
-        return chosen, entropy
+        return log_probs.gather(-1, ids[:, None])[:, 0], entropy
 
 
 def completion_logits(policy: Policy, batch: PaddedBatch) -> Float[Tensor, "N T V"]:

@@ -31,6 +31,11 @@ class Prompt:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def num_images(self) -> int:
+        """How many images it shows."""
+        return 0 if self.image_grid_thw is None else len(self.image_grid_thw)
+
 
 def open_image(image: ImageRef, example_id: str) -> Image.Image:
     """The image in RGB as stored (boxes are in those pixels), or a DataError that names the example and the path."""

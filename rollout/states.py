@@ -120,13 +120,14 @@ class OwnState:
         """All prompts as one padded batch; the cache is then repeated G times."""
         batch = pad_batch(self.policy, self.prompts, [[] for _ in self.prompts])
         out = self.policy.model(**batch.model_inputs(self.policy), use_cache=True, **last_logit(self.policy))
-        self.cache = getattr(out, self.name, None)
-        if self.cache is None:
+        cache = getattr(out, self.name, None)
+        if cache is None:
             raise ValueError(
                 f"{type(self.policy.model).__name__} cannot be sampled from: its forward returns neither "
                 "past_key_values nor cache_params, which the completions of a group share; take another architecture"
             )
-        self.cache.reorder_cache(self.rows)
+        cache.reorder_cache(self.rows)
+        self.cache = cache
         self.mask = batch.attention_mask.to(self.policy.device)[self.rows]
         logits: Tensor = out.logits[self.rows, -1]
         return logits

@@ -14,7 +14,11 @@ from PIL import Image
 import groundrl.experiments.run
 from groundrl.experiments import load_run
 from groundrl.experiments.config import load_config
+from groundrl.experiments.data import NucleiCrops
 from groundrl.experiments.data.sources import load_source
+from groundrl.experiments.user_rewards import build_reward
+from groundrl.rewards.audit import audit
+from groundrl.rewards.reward import parts_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -36,23 +40,29 @@ def blocks(language: str) -> list[str]:
     return [text for name, text in FENCED if name == language]
 
 
+def block(language: str, mark: str) -> str:
+    """The only block of a language that holds a mark."""
+    (found,) = (text for text in blocks(language) if mark in text)
+    return found
+
+
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     """A folder with the README's reward file in it, as a user would have."""
-    (tmp_path / "my_rewards.py").write_text(blocks("python")[0])
+    (tmp_path / "my_rewards.py").write_text(block("python", "# my_rewards.py"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 
 def test_a_reward_is_ten_lines():
-    code = blocks("python")[0]
+    code = block("python", "# my_rewards.py")
     function = code[code.index("@reward") :]
     assert len([line for line in function.splitlines() if line.strip()]) <= 10
 
 
 def test_its_test_is_five_lines_and_passes(work, capsys):
-    code = blocks("python")[1]
+    code = block("python", "# test_my_rewards.py")
     names: dict[str, object] = {}
     exec(code, names)
     names["test_the_gold_answer_is_best_and_a_shifted_box_is_not"]()
@@ -65,7 +75,7 @@ def test_the_python_face(work, monkeypatch):
     monkeypatch.setattr(
         groundrl.experiments.run, "train", lambda *a, **k: real(*a, **k, overrides=SMALL, progress=False)
     )
-    code = blocks("python")[2].replace("step=100, group=3", "step=5, group=3")
+    code = block("python", "run = train(").replace("step=100, group=3", "step=5, group=3")
     names: dict[str, object] = {}
     exec(code, names)
     run = names["run"]
@@ -76,7 +86,7 @@ def test_the_python_face(work, monkeypatch):
 
 
 def test_the_command_line(work):
-    (command,) = (line for line in blocks("bash")[1].splitlines() if line.startswith("groundrl train"))
+    command = block("bash", "groundrl train").strip()
     overrides = [f"{key}={json.dumps(value)}" for key, value in SMALL.items()]
     done = subprocess.run(
         f"{sys.executable} -m groundrl.experiments.cli{command.removeprefix('groundrl')} " + " ".join(overrides),
@@ -99,7 +109,7 @@ def user_files(folder: Path, model: Path) -> Path:
             "".join(json.dumps({**line, "id": f"{split}{k}"}) + "\n" for k in range(4))
         )
     Image.new("RGB", (512, 512), (40, 40, 40)).save(folder / "a1.png")
-    config = yaml.safe_load(blocks("yaml")[0])
+    config = yaml.safe_load(block("yaml", "mine.yaml"))
     config["model"]["path"] = str(model)
     (folder / "mine.yaml").write_text(yaml.safe_dump(config))
     return folder / "mine.yaml"
@@ -181,5 +191,34 @@ def test_make_knows_its_two_commands():
 
 
 def test_the_yaml_of_the_readme_is_a_valid_configuration(tmp_path):
-    (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
+    (tmp_path / "mine.yaml").write_text(block("yaml", "mine.yaml"))
     assert load_config(tmp_path / "mine.yaml", {})[0].stages[1].kl_coef == 0.001
+    (tmp_path / "judged.yaml").write_text(block("yaml", "judged.yaml"))
+    config = load_config(tmp_path / "judged.yaml", {})[0]
+    assert any(part.costly for part in parts_of(build_reward(config, tmp_path)))
+
+
+def test_the_audits_exit_as_it_says(work):
+    for line in block("bash", "groundrl audit").splitlines():
+        command, code = re.fullmatch(r"groundrl (audit .*?) +# exit code (\d).*", line).groups()
+        done = subprocess.run(
+            f"{sys.executable} -m groundrl.experiments.cli {command} --examples 40", shell=True, capture_output=True
+        )
+        assert done.returncode == int(code), done.stderr
+        assert (work / "audit" / "audit.json").is_file()
+        assert (work / "audit" / "audit.png").is_file()
+
+
+def test_a_spoiled_answer_earns_what_it_says(work):
+    names: dict[str, object] = {}
+    exec(block("python", "# my_rewards.py"), names)
+    crops = NucleiCrops("train")
+    report = audit(names["tight"], [crops[index] for index in range(40)])
+    (spoiled,) = (policy for policy in report.policies if policy.name == "gold plus ten false boxes")
+    assert spoiled.flagged
+    assert spoiled.scale == 1.0
+
+
+def test_facts_are_compared(capsys):
+    exec(block("python", "Factuality()"), {})
+    assert "contradict" in capsys.readouterr().out

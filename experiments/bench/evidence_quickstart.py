@@ -96,6 +96,18 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def controls_table(results: list[dict[str, Any]]) -> str:
+    """Markdown: RL minus each control on the same crops, for the seeds whose controls are there."""
+    lines = ["| seed | " + " | ".join(f"minus `{name}`, sampled | greedy" for name in CONTROLS) + " | steps of each |"]
+    lines.append("|---" * (2 * len(CONTROLS) + 2) + "|")
+    for result in results:
+        if set(result["rl_minus_control"]) == set(CONTROLS):
+            found = [_interval(result["rl_minus_control"][name][metric]) for name in CONTROLS for metric in METRICS[:2]]
+            steps = ", ".join(str(result["control_steps"][name]) for name in CONTROLS)
+            lines.append(f"| {result['seed']} | {' | '.join(found)} | {steps} |")
+    return "\n".join(lines)
+
+
 def main(seeds: int = 5, processes: int = 1, folder: Path = Path("runs/evidence")) -> None:
     """All quickstarts, then all controls, for the seeds 0, 1, ...; the threads are divided between the processes."""
     threads = max(1, (os.cpu_count() or 1) // processes)
@@ -111,7 +123,7 @@ def main(seeds: int = 5, processes: int = 1, folder: Path = Path("runs/evidence"
 def _report(seeds: int, folder: Path) -> None:
     results = [summary(seed, folder) for seed in range(seeds)]
     write_text(json.dumps({"schema": 1, "seeds": results}, indent=2) + "\n", folder / "quickstart.json")
-    print(table(results), flush=True)
+    print(table(results), controls_table(results), sep="\n\n", flush=True)
 
 
 def _once(folder: Path, config: Any, name: str, overrides: dict[str, Any]) -> Run:

@@ -15,6 +15,7 @@ from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import LearnBatch, Window
 from groundrl.rollout.batches import PaddedBatch
 from groundrl.rollout.engine import Sampling
+from groundrl.rollout.images import Images
 from groundrl.rollout.loader import Loader
 from groundrl.rollout.sampler import LocalEngine
 
@@ -69,14 +70,12 @@ def learn_batch() -> Callable[..., LearnBatch]:
             attention_mask=nothing,
             position_ids=nothing[None],
             image_tokens=nothing.bool(),
-            pixel_values=None,
-            image_grid_thw=None,
-            image_index=[],
+            images=Images(pixel_values=None, image_grid_thw=None, index=[]),
             completion_ids=nothing,
             completion_mask=mask,
         )
         return LearnBatch(
-            padded=padded,
+            inputs=padded,
             advantages_NT=advantages,
             completion_mask_NT=mask,
             sampler_logprobs_NT=torch.zeros_like(mask) if sampler is None else sampler,
@@ -100,7 +99,7 @@ def rl_run(tmp_path: Path, even_ids) -> Callable[..., list[RLStep]]:
             "name": "rl",
             "prompts_per_step": 2,
             "group_size": 4,
-            "micro_batch_size": 3,
+            "micro_batch_tokens": 100,
             "lr": 1e-3,
             "sampling": Sampling(max_new_tokens=6),
         }

@@ -82,7 +82,7 @@ def rl(
         objective=objective,
         prompts_per_step=4,
         group_size=3,
-        micro_batch_size=4,
+        micro_batch_tokens=60,
         epochs=2,
         lr=1e-3,
         warmup_steps=0,

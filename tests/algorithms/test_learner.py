@@ -91,7 +91,7 @@ def test_one_step_by_hand(rl_run):
         steps=1,
         prompts_per_step=1,
         group_size=2,
-        micro_batch_size=2,
+        update="padded",
         lr=0.05,
         warmup_steps=0,
         sampling=Sampling(max_new_tokens=2),
@@ -131,7 +131,8 @@ def test_the_entropy_bonus_by_hand(rl_run):
         steps=1,
         prompts_per_step=1,
         group_size=2,
-        micro_batch_size=1,  # shares of two micro-batches add up
+        update="padded",
+        micro_batch_tokens=1,  # shares of two micro-batches add up
         clipping=ObjectiveSettings(entropy_coef=0.1),
         sampling=Sampling(max_new_tokens=2),
     )

@@ -9,7 +9,9 @@ import torch
 from groundrl.algorithms.advantages import ADVANTAGES
 from groundrl.algorithms.window import collect, epochs
 from groundrl.rewards import Completion, Example, Group, Score, reward
+from groundrl.rollout.batches import pad_batch
 from groundrl.rollout.logprobs import CompletionLogprobs
+from groundrl.rollout.planner import Planner
 
 
 @reward
@@ -44,7 +46,8 @@ def groups(text_examples) -> list[Group]:
 
 def collected(groups, policy, **changes):
     logprobs = CompletionLogprobs(policy, temperature=1.0)
-    arguments = {"logprobs": logprobs, "reference": None, "keep_old": False, "micro_batch_size": 4, "reward": total}
+    planner = Planner(logprobs, update="auto", tokens=40)
+    arguments = {"logprobs": logprobs, "reference": None, "keep_old": False, "planner": planner, "reward": total}
     return collect(groups, policy, **arguments | changes)
 
 
@@ -66,13 +69,15 @@ def test_the_mask_has_the_sampled_tokens_of_valid_completions(text_policy, group
     torch.testing.assert_close(window.sampler_logprobs_NT[1], torch.tensor([-0.6, -0.7, -0.8]))
 
 
-@pytest.mark.parametrize("micro_batch_size", [1, 4, 100])
-def test_old_and_reference_logprobs_stand_in_their_rows(text_policy, groups, micro_batch_size):
-    """Rows are sorted by length for computing and must come back in the order of the groups."""
+@pytest.mark.parametrize("tokens", [1, 40, 1000])
+@pytest.mark.parametrize("update", ["padded", "packed", "prefix"])
+def test_old_and_reference_logprobs_stand_in_their_rows(text_policy, groups, tokens, update):
+    """Prompts are sorted by length for computing and must come back in the order of the groups."""
     hot = CompletionLogprobs(text_policy, temperature=3.0)
-    window = collected(groups, text_policy, keep_old=True, reference=hot, micro_batch_size=micro_batch_size)
+    planner = Planner(CompletionLogprobs(text_policy, temperature=1.0), update=update, tokens=tokens)
+    window = collected(groups, text_policy, keep_old=True, reference=hot, planner=planner)
     for row in range(6):
-        alone = window.padded(text_policy, [row])
+        alone = pad_batch(text_policy, [window.prompts[row // 2]], [groups[row // 2].completions[row % 2].token_ids])
         width = alone.completion_ids.shape[1]
         with torch.no_grad():
             for module, found in (
@@ -145,8 +150,9 @@ def test_the_score_comes_with_the_last_sampled_token(text_policy, groups):
     assert window.token_rewards_NT[:2].tolist() == [[0.0, 0.5, 0.0], [0.0, 2.0, 0.0]]
 
 
-@pytest.mark.parametrize("micro_batch_size", [1, 2, 4, 100])
-def test_micro_batches_hold_every_row_once_with_its_own_advantages(text_policy, groups, micro_batch_size):
+@pytest.mark.parametrize("update", ["padded", "packed", "prefix", "auto"])
+@pytest.mark.parametrize("tokens", [1, 40, 1000])
+def test_micro_batches_hold_every_row_once_with_its_own_advantages(text_policy, groups, tokens, update):
     window = collected(groups, text_policy)
     advantages = torch.arange(1.0, 7.0)[:, None] * window.completion_mask_NT
     passes = list(
@@ -155,7 +161,7 @@ def test_micro_batches_hold_every_row_once_with_its_own_advantages(text_policy, 
             advantages,
             text_policy,
             count=2,
-            micro_batch_size=micro_batch_size,
+            planner=Planner(CompletionLogprobs(text_policy, temperature=1.0), update=update, tokens=tokens),
             total_tokens=6.0,
             total_completions=4.0,
             max_length=9,
@@ -163,13 +169,12 @@ def test_micro_batches_hold_every_row_once_with_its_own_advantages(text_policy, 
     )
     assert len(passes) == 2
     for batches in passes:
-        assert len(batches) == -(-6 // micro_batch_size)
+        assert len(batches) == {1: 6, 1000: 1}.get(tokens, len(batches))
         rows = [
-            (batch.padded.completion_ids[k, 0].item(), batch.advantages_NT[k, 0].item())
+            (batch.inputs.completion_ids[k, 0].item(), batch.advantages_NT[k, 0].item())
             for batch in batches
             for k in range(len(batch.advantages_NT))
         ]
         assert sorted(rows) == [(5, 1), (6, 2), (9, 0), (10, 0), (11, 5), (12, 6)]
         assert {(batch.total_tokens, batch.total_completions) for batch in batches} == {(6.0, 4.0)}
-    widths = [batch.advantages_NT.shape[1] for batch in passes[0]]
-    assert widths == sorted(widths), "short completions are not padded to the longest of the step"
+    assert all(batch.advantages_NT.shape == batch.inputs.completion_ids.shape for batch in passes[0])

@@ -56,8 +56,8 @@ def test_rows_of_one_prompt_share_its_images_and_their_gradient(vl_policy, vl_ex
         return [value for values in results for row in values.tolist() for value in row if value], gradient
 
     shared = pad_batch(vl_policy, prompts, completions)
-    assert shared.image_grid_thw.shape[0] == 3, "two images of the one, one of the other"
-    assert shared.image_index == [0, 1, 2, 0, 1, 0, 1]
+    assert shared.images.image_grid_thw.shape[0] == 3, "two images of the one, one of the other"
+    assert shared.images.index == [0, 1, 2, 0, 1, 0, 1]
     values, gradient = learned([shared])
     expected, expected_gradient = learned(
         [pad_batch(vl_policy, [prompt], [ids]) for prompt, ids in zip(prompts, completions, strict=True)]

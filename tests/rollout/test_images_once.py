@@ -23,7 +23,7 @@ def test_shared_images_are_encoded_once_and_nothing_changes(vl_policy, vl_exampl
     answers = [vl_policy.encode_answer("2 nuclei"[: 3 + row % 5]) for row in range(len(prompts))]
     once = pad_batch(vl_policy, prompts, answers)
     each = pad_batch(vl_policy, [copy.copy(prompt) for prompt in prompts], answers)
-    assert len(each.pixel_values) == 3 * len(once.pixel_values)
+    assert len(each.images.pixel_values) == 3 * len(once.images.pixel_values)
     logprobs, gradients = logprobs_and_gradients(vl_policy, once)
     expected, expected_gradients = logprobs_and_gradients(vl_policy, each)
     assert torch.allclose(logprobs, expected, atol=1e-6)
