@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from lightning.fabric import Fabric
 
 from groundrl.algorithms.metrics import valid_values
 from groundrl.algorithms.settings import RLSettings
-from groundrl.rewards import Group, Score
+from groundrl.rewards import Example, Group, Score
 from groundrl.rollout.engine import seed_key
 from groundrl.rollout.loader import Loader, ShuffledOrder
 
@@ -39,8 +39,10 @@ class Draw:
         self.start = start
         self.drawn = 0
         self.discarded: list[Score] = []
+        self.restored = False  # taken from a record
         self._replaced: set[int] = set()
         self._kept: dict[int, Group] = {}
+        self._numbers: dict[int, int] = {}  # the number of the prompt that each place on this rank has
         self._mine: list[tuple[int, int]] = []  # this round's places on this rank, with the prompt's number
         self._take(range(settings.prompts_per_step))
 
@@ -58,7 +60,7 @@ class Draw:
         """What this rank samples in this round: whole groups."""
         settings = self.settings
         return {
-            "examples": [self.loader[self.order[self.start + number]][0] for _, number in self._mine],
+            "examples": [self.example(number) for _, number in self._mine],
             "group_size": settings.group_size,
             "sampling": settings.sampling,
             "seed_keys": [
@@ -81,6 +83,25 @@ class Draw:
         self._replaced |= {place for place, _ in chosen}
         self._take([place for place, _ in chosen])
 
+    def numbered(self) -> list[tuple[int, int, Group]]:
+        """This rank's groups with their place and the number of their prompt in the step: what a record needs."""
+        return [(place, self._numbers[place], self._kept[place]) for place in sorted(self._kept)]
+
+    def example(self, number: int) -> Example:
+        """The example of the prompt with this number in the step."""
+        return self.loader[self.order[self.start + number]][0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What all ranks have drawn and thrown away, beside this rank's groups."""
+        return {"drawn": self.drawn, "replaced": sorted(self._replaced), "discarded": self.discarded}
+
+    def finish(self, numbered: Sequence[tuple[int, int, Group]], state: Mapping[str, Any]) -> None:
+        """Take groups and `state_dict` from a record in place of sampling."""
+        self._kept = {place: group for place, _, group in numbered}
+        self._numbers = {place: number for place, number, _ in numbered}
+        self.drawn, self.discarded, self._replaced = state["drawn"], state["discarded"], set(state["replaced"])
+        self._waiting, self.restored = False, True
+
     def metrics(self, groups: Sequence[Group]) -> dict[str, float]:
         """The cost, and the mean reward of all that was sampled: that of the kept `groups` is not the policy's."""
         if not self.settings.dynamic_sampling:
@@ -98,6 +119,7 @@ class Draw:
         numbered = [(place, self.drawn + k) for k, place in enumerate(places)]
         rank, world_size = self.fabric.global_rank, self.fabric.world_size
         self._mine = [(place, number) for place, number in numbered if place % world_size == rank]
+        self._numbers |= dict(self._mine)
         self._waiting = bool(numbered)
         self.drawn += len(numbered)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor
 
+from groundrl.algorithms.generators import generator_state, set_generator_state
 from groundrl.algorithms.objectives import entropy_bonus
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import LearnBatch, Logprobs, Window, alone
@@ -56,6 +58,7 @@ class Learner:
             optimizer, lambda update: min(1.0, (update + 1) / max(1, settings.warmup_steps))
         )
         self.step = self.drawn = 0
+        self.bad_steps = 0  # updates in a row that were skipped
         if state is not None:
             self.step = state["step"]
             self.drawn = state.get("drawn", self.step * settings.prompts_per_step)
@@ -63,6 +66,8 @@ class Learner:
             self.schedule.load_state_dict(state["schedule"])
             policy.version = state["version"]
             reward.load_state_dict(state["reward"])
+            self.bad_steps = state["bad_steps"]
+            set_generator_state(state["generators"])
         self.collecting: dict[str, Any] = {
             "reward": reward,
             "logprobs": self.logprobs,
@@ -118,20 +123,28 @@ class Learner:
             self._gap = torch.maximum(self._gap, gap.cpu())
 
     def update(self) -> None:
-        """Clip and step; a gradient that is not finite stops the run before it reaches the weights."""
+        """Clip and step. A gradient that is not finite never reaches the weights: the update is skipped and counted."""
         norm = self.fabric.clip_gradients(
             self.logprobs, self.optimizer, max_norm=self.settings.max_grad_norm, error_if_nonfinite=False
         )
-        if norm is None or not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"step {self.step + 1}: the gradient's norm is {norm}; lower lr or look at the rewards of this step"
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.schedule.step()
-        self._norms.append(float(norm))
         self._updates += 1
-        self.policy.version += 1
+        if norm is None or not torch.isfinite(norm):
+            self._skip(norm)
+        else:
+            self.bad_steps = 0
+            self._norms.append(float(norm))
+            self.optimizer.step()
+            self.schedule.step()
+            self.policy.version += 1
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _skip(self, norm: Tensor | None) -> None:
+        self.bad_steps += 1
+        if self.bad_steps >= self.settings.max_bad_steps:
+            raise FloatingPointError(
+                f"step {self.step + 1}: the gradient's norm is {norm}, and {self.bad_steps} updates in a row were "
+                "skipped for that (max_bad_steps); lower lr or look at the rewards of these steps"
+            )
 
     def finish_step(self, *, drawn: int) -> dict[str, float]:
         """The update's metrics over all ranks: means over tokens and updates, and the largest gap.
@@ -148,7 +161,8 @@ class Learner:
             "loss": loss,
             **means,
             "ref_kl": means.get("ref_kl", 0.0),
-            "grad_norm": sum(self._norms) / len(self._norms),
+            "grad_norm": sum(self._norms) / len(self._norms) if self._norms else math.nan,
+            "updates/skipped": float(self._updates - len(self._norms)),
             "lr": float(self.schedule.get_last_lr()[0]),
             "sampler_gap": float(torch.as_tensor(gap)),
         }
@@ -165,6 +179,8 @@ class Learner:
             "version": self.policy.version,
             "drawn": self.drawn,
             "reward": self.reward.state_dict(),
+            "bad_steps": self.bad_steps,
+            "generators": generator_state(),
         }
 
     def _reset(self) -> None:

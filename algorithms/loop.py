@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,18 +13,21 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from groundrl.algorithms.advantages import ADVANTAGES
-from groundrl.algorithms.checkpoint import load_step, save_step
+from groundrl.algorithms.checkpoint import load_step, save_best, save_step
 from groundrl.algorithms.dynamic_sampling import Draw
 from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.metrics import Clock, reward_metrics
 from groundrl.algorithms.objectives import OBJECTIVES
 from groundrl.algorithms.reference import make_reference
+from groundrl.algorithms.replay import Replay
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import Window, collect, epochs
 from groundrl.rewards import Group, Reward, Scorer
 from groundrl.rollout.engine import Engine
 from groundrl.rollout.loader import Loader, ShuffledOrder
 from groundrl.rollout.policy import Policy
+
+HELD_OUT = "held_out/"  # how metrics begin that `after_update` adds, and not after every step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,27 +50,31 @@ def train_rl(
     fabric: Fabric,
     record: Callable[[RLStep], None],
     folder: Path,
-    after_update: Callable[[int], None] = lambda step: None,
+    after_update: Callable[[int], Mapping[str, float]] = lambda step: {},
 ) -> None:
     """Train `policy` in place from `reward`, continuing from the newest checkpoint in `folder` where there is one.
 
-    `after_update` is called on every rank after a step's update (to evaluate, say), then `record` on rank 0, then the
-    checkpoint is written.
+    `after_update` is called on every rank after a step's update (to evaluate, say) and may return further metrics, then
+    `record` on rank 0, then the checkpoint is written. A killed run goes on bit by bit as if it had not been: windows
+    between the checkpoint and the kill are replayed from their files.
     """
     reference = make_reference(policy, temperature=settings.sampling.temperature) if settings.clipping.kl_coef else None
     learner = Learner(policy, reference, settings, fabric, load_step(policy, folder), reward)
     estimator, objective = ADVANTAGES[settings.advantage], OBJECTIVES[settings.objective]
     order = ShuffledOrder(len(loader.source), seed=settings.seed)
+    replay = Replay(folder, reward, settings, fabric)
     with make_scorer(reward, settings) as scorer:
         for step in range(learner.step, settings.steps):
             clock = Clock()
             engine.sync(policy.weights(), policy.version)
             scorer.set_step(step)
             draw = Draw(loader, order, settings, fabric, step=step, start=learner.drawn)
+            replay.restore(draw)
             while draw.unfinished:
                 for group in engine.generate(**draw.prompts()):
                     scorer.submit(group)
                 draw.keep(scorer.results())
+            replay.write(draw)
             clock.lap("sample")
             window = collect(draw.groups, policy, **learner.collecting)
             advantages_NT = estimator(window)
@@ -82,13 +90,22 @@ def train_rl(
             groups, advantages = gather(fabric, window, advantages_NT)
             reward.observe([*draw.discarded, *(score for group in groups for score in group.scores or ())])
             metrics = learner.finish_step(drawn=draw.drawn) | reward_metrics(groups, reward.at(step))
-            metrics |= draw.metrics(groups) | clock.metrics(groups)
-            after_update(learner.step)
+            metrics |= draw.metrics(groups) | clock.metrics(groups) | after_update(learner.step)
             if fabric.is_global_zero:
                 record(RLStep(step=learner.step, groups=groups, advantages=advantages, metrics=metrics))
-                if settings.checkpoint_every and learner.step % settings.checkpoint_every == 0:
-                    save_step(policy, learner.state_dict(), folder, learner.step)
+                save(policy, learner, metrics, settings, folder)
             fabric.barrier()
+
+
+def save(policy: Policy, learner: Learner, metrics: Mapping[str, float], settings: RLSettings, folder: Path) -> None:
+    """The step's checkpoint where one is due, and the policy where it is the best so far."""
+    best = settings.keep_best
+    if best is not None and not best.startswith(HELD_OUT) and best not in metrics:
+        raise ValueError(f"keep_best: there is no metric {best!r}; there are {', '.join(metrics)}, and {HELD_OUT}...")
+    if best in metrics and math.isfinite(metrics[best]):
+        save_best(policy, folder, metric=best, value=metrics[best], step=learner.step)
+    if settings.checkpoint_every and learner.step % settings.checkpoint_every == 0:
+        save_step(policy, learner.state_dict(), folder, learner.step, keep_last=settings.keep_last)
 
 
 def gather(

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groundrl.algorithms.window import Logprobs
-from groundrl.rollout.batches import PaddedBatch
+from groundrl.rollout.batches import Batch
 from groundrl.rollout.logprobs import CompletionLogprobs
 from groundrl.rollout.policy import Policy
 
@@ -24,7 +24,7 @@ def make_reference(policy: Policy, *, temperature: float) -> Logprobs:
         return CompletionLogprobs(frozen, temperature=temperature)
     module = CompletionLogprobs(policy, temperature=temperature)
 
-    def without_adapter(batch: PaddedBatch) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
+    def without_adapter(batch: Batch) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
         with policy.adapters.only(None):
             logprobs_NT, entropy_NT = module(batch)
         return logprobs_NT, entropy_NT

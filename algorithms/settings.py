@@ -24,6 +24,8 @@ class SFTSettings:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     checkpoint_every: int = 0  # steps; 0 writes none inside the stage
+    keep_last: int = 2  # checkpoints; the one before the newest is there for when that is damaged
+    max_bad_steps: int = 5  # updates in a row whose gradient is not finite and that are skipped before the run stops
     seed: int = 0
 
 
@@ -53,6 +55,9 @@ class RLSettings:
     reward_workers: int = 0  # processes that score while sampling goes on; 0 scores in this one
     reward_deadline: float = 10.0  # seconds a completion, with workers
     checkpoint_every: int = 0  # steps; 0 writes none inside the stage
+    keep_last: int = 2  # checkpoints; the one before the newest is there for when that is damaged
+    keep_best: str | None = None  # a metric of which the policy with the highest value is kept in `best/`
+    max_bad_steps: int = 5  # updates in a row whose gradient is not finite and that are skipped before the run stops
 
     def __post_init__(self) -> None:
         if self.sampling.temperature == 0:

@@ -11,10 +11,11 @@ from typing import Any
 import lightning
 import torch
 from jaxtyping import Float
-from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from groundrl.algorithms.checkpoint import load_step, save_step
+from groundrl.algorithms.generators import generator_state, set_generator_state
 from groundrl.algorithms.optimizers import make_optimizer
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.rollout.batches import PaddedBatch, pad_batch
@@ -45,16 +46,16 @@ def cosine_with_warmup(step: int, *, steps: int, warmup: int) -> float:
 
 
 class StepSampler(Sampler[list[int]]):
-    """Batches of indices for this rank. Its state is the step: Lightning's checkpoints do not hold a sampler's."""
+    """Batches of indices for this rank, from the batch of `step` on."""
 
-    def __init__(self, length: int, settings: SFTSettings, *, rank: int, world_size: int) -> None:
+    def __init__(self, length: int, settings: SFTSettings, *, rank: int, world_size: int, step: int = 0) -> None:
         if settings.batch_size % world_size:
             raise ValueError(f"batch_size {settings.batch_size} is not divisible by {world_size} processes")
         self.order = ShuffledOrder(length, seed=settings.seed)
         self.settings = settings
         self.rank = rank
         self.world_size = world_size
-        self.step = 0
+        self.step = step
 
     def __iter__(self) -> Iterator[list[int]]:
         size = self.settings.batch_size
@@ -66,17 +67,30 @@ class StepSampler(Sampler[list[int]]):
 
 
 class SFTModule(lightning.LightningModule):
-    """The policy under supervision; `record` gets one row of metrics a step."""
+    """The policy under supervision. After each step `record` gets a row of metrics, then a checkpoint is written.
 
-    def __init__(self, policy: Policy, sampler: StepSampler, settings: SFTSettings, record: Record) -> None:
+    `state` is that of the checkpoint from which the stage goes on. Checkpoints are not Lightning's, but those of RL.
+    """
+
+    def __init__(
+        self, policy: Policy, settings: SFTSettings, *, record: Record, folder: Path, state: Mapping[str, Any] | None
+    ) -> None:
         super().__init__()
         self.model = policy.model
         self.policy = policy
-        self.sampler = sampler
         self.settings = settings
         self.record = record
+        self.folder = folder
+        self.state = state
+        self.start = state["step"] if state is not None else 0
+        self.bad_steps = state["bad_steps"] if state is not None else 0
         self._row: dict[str, float] = {}
         self._last = time.perf_counter()
+
+    def on_train_start(self) -> None:
+        """Put the generators where they stood: dropout draws from them."""
+        if self.state is not None:
+            set_generator_state(self.state["generators"])
 
     def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
         """The mean loss over the answer tokens of the step, across ranks."""
@@ -87,16 +101,30 @@ class SFTModule(lightning.LightningModule):
         return total * self.trainer.world_size / everywhere[1]  # ranks are averaged: undo that
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Note the gradient's norm before it is clipped."""
+        """Note the gradient's norm before it is clipped. One that is not finite is dropped: the update is skipped."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        self._row["grad_norm"] = float(torch.nn.utils.get_total_norm(gradients))
-        self._row["lr"] = float(optimizer.param_groups[0]["lr"])
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        self._row |= {"grad_norm": norm, "lr": float(optimizer.param_groups[0]["lr"])}
+        self._row["updates/skipped"] = float(not math.isfinite(norm))
+        self.bad_steps = 0 if math.isfinite(norm) else self.bad_steps + 1
+        if self.bad_steps >= self.settings.max_bad_steps:
+            raise FloatingPointError(
+                f"the gradient's norm is {norm}, and {self.bad_steps} updates in a row were skipped for that "
+                "(max_bad_steps); lower lr or look at the data of these steps"
+            )
+        if self.bad_steps:
+            optimizer.zero_grad(set_to_none=True)
 
-    def record_step(self) -> None:
-        """Record the step, called before its checkpoint is written; its seconds include loading the batch."""
-        now = time.perf_counter()
-        self.record({"stage_step": self.trainer.global_step, **self._row, "seconds/step": now - self._last})
+    def on_train_batch_end(self, outputs: Any, batch: PaddedBatch, batch_idx: int) -> None:
+        """Record the step, then write its checkpoint: a kill in between loses nothing. Seconds include loading."""
+        now, step = time.perf_counter(), self.start + self.trainer.global_step
+        self.record({"stage_step": step, **self._row, "seconds/step": now - self._last})
         self._last = now
+        every = self.settings.checkpoint_every
+        if every and step % every == 0:
+            if self.trainer.is_global_zero:
+                save_step(self.policy, self._checkpoint(), self.folder, step, keep_last=self.settings.keep_last)
+            self.trainer.strategy.barrier()
 
     def configure_optimizers(self) -> Any:
         """The optimiser with warm-up and cosine, one schedule step an update."""
@@ -108,16 +136,18 @@ class SFTModule(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: cosine_with_warmup(step, steps=steps, warmup=warmup)
         )
+        if self.state is not None:
+            optimizer.load_state_dict(self.state["optimizer"])
+            schedule.load_state_dict(self.state["schedule"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what Lightning leaves out: the data position and the generator (dropout draws from it)."""
-        checkpoint["groundrl"] = {"step": self.trainer.global_step, "generator": torch.get_rng_state()}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the next unseen batch and the generator where it stood."""
-        self.sampler.step = checkpoint["groundrl"]["step"]
-        torch.set_rng_state(checkpoint["groundrl"]["generator"])
+    def _checkpoint(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.trainer.optimizers[0].state_dict(),
+            "schedule": self.trainer.lr_scheduler_configs[0].scheduler.state_dict(),
+            "generators": generator_state(),
+            "bad_steps": self.bad_steps,
+        }
 
 
 def train_sft(
@@ -132,23 +162,21 @@ def train_sft(
     """Fine-tune `policy` in place. Checkpoints inside the stage go to `folder`; the newest is continued from."""
     assert loader.answers, "make the loader with answers=True, so that it refuses an example without one"
     hardware = dict(hardware or {"accelerator": "auto", "devices": 1})
-    # A callback, not the module's own hook: that one runs after the checkpoint, and a kill in between would lose a row.
-    recording = LambdaCallback(on_train_batch_end=lambda trainer, module, *rest: module.record_step())
-    checkpoints = [ModelCheckpoint(folder, "{step:06d}", every_n_train_steps=settings.checkpoint_every, save_top_k=1)]
+    state = load_step(policy, folder)
+    module = SFTModule(policy, settings, record=record, folder=folder, state=state)
     trainer = lightning.Trainer(
         **hardware,
         precision="bf16-mixed" if policy.autocast_enabled else "32-true",
-        max_steps=settings.steps,
+        max_steps=settings.steps - module.start,
         gradient_clip_val=settings.max_grad_norm,
         logger=False,
-        callbacks=[recording, *(checkpoints if settings.checkpoint_every else [])],
         enable_progress_bar=False,  # `record` shows the progress, as in the RL stage
-        enable_checkpointing=settings.checkpoint_every > 0,
+        enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
     rank, world_size = trainer.global_rank, trainer.world_size
-    sampler = StepSampler(len(loader.source), settings, rank=rank, world_size=world_size)
+    sampler = StepSampler(len(loader.source), settings, rank=rank, world_size=world_size, step=module.start)
 
     def collate(batch: list[int]) -> PaddedBatch:
         loaded = [loader[index] for index in batch]
@@ -162,7 +190,7 @@ def train_sft(
         generator=torch.Generator(),  # else each start draws a seed from the generator that dropout draws from
     )
     policy.model.train()
-    newest = max(folder.glob("*.ckpt"), default=None) if folder.is_dir() else None
-    trainer.fit(SFTModule(policy, sampler, settings, record), batches, ckpt_path=newest, weights_only=True)
+    if module.start < settings.steps:
+        trainer.fit(module, batches)
     policy.model.eval()
     policy.version += settings.steps

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from groundrl.rewards import Boxes, BoxSpace, Completion, Example, Group, ImageRef, Reference
+from groundrl.rewards import Boxes, BoxSpace, Example, Group, ImageRef, Reference
+from groundrl.rollout.records import read_completion
 
 
 def read_rollouts(folder: Path) -> pa.Table:
@@ -49,24 +50,12 @@ def group_rows(rows: list[dict[str, Any]], examples: Mapping[str, Example]) -> l
     return [
         Group(
             example=examples[members[0]["example_id"]],
-            completions=tuple(_completion(row, examples[row["example_id"]].box_space) for row in members),
+            completions=tuple(read_completion(row, examples[row["example_id"]].box_space) for row in members),
             index=place,
             seed_key=members[0]["seed_key"].rpartition("/")[0],
         )
         for (_, place), members in groups.items()
     ]
-
-
-def _completion(row: Mapping[str, Any], space: BoxSpace) -> Completion:
-    return Completion(
-        text=row["text"],
-        token_ids=tuple(row["token_ids"]),
-        sampled=tuple(row["sampled"]),
-        logprobs=tuple(row["logprobs"]),
-        finish_reason=row["finish_reason"],
-        policy_version=row["policy_version"],
-        box_space=space,
-    )
 
 
 def _example(row: Mapping[str, Any], images: Path) -> Example:

@@ -58,9 +58,7 @@ def quantization_config(quantize: Quantization | None, dtype: Precision) -> Any 
 def enable_checkpointing(model: Any) -> None:
     """Recompute the layers' activations in the backward pass. ValueError where the architecture cannot."""
     if not model.supports_gradient_checkpointing:
-        raise ValueError(
-            f"{type(model).__name__} has no gradient checkpointing: set model.gradient_checkpointing: false"
-        )
+        raise ValueError(f"model.gradient_checkpointing: {type(model).__name__} has none, set it to false")
     model.gradient_checkpointing_enable({"use_reentrant": False})
 
 

@@ -49,7 +49,7 @@ class CompletionLogprobs(nn.Module):
         policy = self.policy
         kept = batch.completion_mask.bool().to(policy.device)
         ids = batch.completion_ids.to(policy.device)[kept]
-        with policy.autocast():
+        with policy.autocast(), policy.recomputing():
             if self.splits_head:
                 chosen, entropy = self._in_chunks(self._from_states, batch.hidden(policy)[kept], ids)
             else:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from groundrl.rewards import Boxes, Completion, Example, Group, Score
+from groundrl.rewards import Boxes, BoxSpace, Completion, Example, Group, Score
 from groundrl.rollout.prompts import open_image
 
 SCHEMA_VERSION = 1
@@ -32,8 +32,8 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path, *, schema: pa.Sch
     table = table.replace_schema_metadata({"groundrl_schema": str(SCHEMA_VERSION)})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, partial)
-    os.replace(partial, path)
+    pq.write_table(table, partial, write_page_checksum=True)
+    settle(partial, path)
 
 
 def write_text(text: str, path: Path) -> None:
@@ -41,7 +41,23 @@ def write_text(text: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text)
+    settle(partial, path)
+
+
+def settle(partial: Path, path: Path) -> None:
+    """Give what was written under a temporary name, a file or a folder, its own; contents reach the disk first."""
+    for written in (*partial.rglob("*"), partial):
+        _flush(written)
     os.replace(partial, path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -61,11 +77,11 @@ def json_number(value: float) -> float | None:
 
 
 class MetricsFile:
-    """`metrics.jsonl`: one object a step, on disk as soon as it is written."""
+    """`metrics.jsonl`: one object a step, on disk as soon as it is written. `kept` are the rows up to `keep_until`."""
 
     def __init__(self, path: Path, *, keep_until: int) -> None:
-        kept = [row for row in read_lines(path) if row["step"] <= keep_until]
-        write_text("".join(json.dumps(row) + "\n" for row in kept), path)
+        self.kept = [row for row in read_lines(path) if row["step"] <= keep_until]
+        write_text("".join(json.dumps(row) + "\n" for row in self.kept), path)
         self._file = path.open("a")
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -111,6 +127,19 @@ def completion_columns(completion: Completion) -> dict[str, Any]:
         "finish_reason": completion.finish_reason,
         "policy_version": completion.policy_version,
     }
+
+
+def read_completion(row: Mapping[str, Any], space: BoxSpace) -> Completion:
+    """The completion of `completion_columns`; `space` is its example's."""
+    return Completion(
+        text=row["text"],
+        token_ids=tuple(row["token_ids"]),
+        sampled=tuple(row["sampled"]),
+        logprobs=tuple(row["logprobs"]),
+        finish_reason=row["finish_reason"],
+        policy_version=row["policy_version"],
+        box_space=space,
+    )
 
 
 def score_columns(score: Score) -> dict[str, Any]:
@@ -203,7 +232,7 @@ class ExampleStore:
                 buffer = io.BytesIO()
                 open_image(example.images[place], example.id).save(buffer, format="png")
                 partial.write_bytes(buffer.getvalue())
-            os.replace(partial, path)
+            settle(partial, path)
         return digest
 
 

@@ -1,9 +1,24 @@
 """Checkpoints appear whole or not at all, and the newest whole one is continued from."""
 
+import json
+import os
+
 import pytest
 import torch
 
-from groundrl.algorithms.checkpoint import is_complete, load_step, save_folder, save_step, stage_progress, step_folders
+from groundrl.algorithms.checkpoint import (
+    MANIFEST,
+    STATE,
+    damage,
+    is_complete,
+    load_step,
+    save_best,
+    save_folder,
+    save_step,
+    stage_progress,
+    step_folders,
+)
+from groundrl.rewards import GroundRLWarning
 from groundrl.rollout.policy import Policy
 
 
@@ -13,8 +28,6 @@ class Full(OSError):
 
 def test_a_folder_is_complete_only_at_the_very_end(text_policy, tmp_path, monkeypatch):
     """A kill between any two renames leaves a folder that does not pass for a checkpoint."""
-    import os
-
     seen, replace = [], os.replace
     monkeypatch.setattr(os, "replace", lambda *names: (seen.append(is_complete(tmp_path / "out")), replace(*names)))
     save_folder(text_policy, tmp_path / "out")
@@ -40,13 +53,13 @@ def test_a_save_that_fails_leaves_the_older_checkpoint(text_policy, tmp_path, mo
 
 
 def test_the_newest_brings_back_weights_and_state(text_policy, tiny_text, tmp_path):
-    save_step(text_policy, {"mark": 1}, tmp_path, 9)
-    text_policy.model.lm_head.weight.data.add_(1.0)
-    save_step(text_policy, {"mark": 2}, tmp_path, 10)
+    for step in (8, 9, 10):
+        text_policy.model.lm_head.weight.data.add_(1.0)
+        save_step(text_policy, {"mark": step - 8}, tmp_path, step)
     fresh = Policy.load(tiny_text)
     assert load_step(fresh, tmp_path) == {"mark": 2, "step": 10}
     assert torch.equal(fresh.model.lm_head.weight, text_policy.model.lm_head.weight)
-    assert [f.name for f in tmp_path.iterdir()] == ["step-000010"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["step-000009", "step-000010"]
     assert stage_progress(tmp_path) == 10
 
 
@@ -60,6 +73,81 @@ def test_a_checkpoint_is_a_hugging_face_folder_too(vl_policy, tmp_path):
     assert Policy.load(folder).image_processor is not None
 
 
-def test_progress_of_an_sft_stage_is_read_from_lightnings_names(tmp_path):
-    (tmp_path / "step=000250.ckpt").touch()
-    assert stage_progress(tmp_path) == 250
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def flip(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+DAMAGE = {
+    "weights_cut": ("model.safetensors", cut, r"model\.safetensors has \d+ of \d+ bytes"),
+    "weights_flipped": ("model.safetensors", flip, r"model\.safetensors is not what was written"),
+    "state_of_garbage": (STATE, lambda file: file.write_bytes(b"garbage"), r"trainer_state\.pt has 7 of \d+ bytes"),
+    "state_gone": (STATE, lambda file: file.unlink(), r"trainer_state\.pt is missing"),
+    "manifest_cut": (MANIFEST, cut, r"manifest\.json cannot be read"),
+    "manifest_of_another_shape": (
+        MANIFEST,
+        lambda file: file.write_text('{"files": [1]}'),
+        r"manifest\.json cannot be read",
+    ),
+    "manifest_gone": (MANIFEST, lambda file: file.unlink(), r"manifest\.json is missing"),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_checkpoint_is_stepped_over_with_a_message(text_policy, tiny_text, tmp_path, how):
+    name, harm, message = DAMAGE[how]
+    for step in (1, 2):
+        save_step(text_policy, {"mark": step}, tmp_path, step)
+    harm(tmp_path / "step-000002" / name)
+    assert stage_progress(tmp_path) == 1  # records are cut there
+    with pytest.warns(GroundRLWarning, match=f"step-000002 is damaged and left out: {message}"):
+        assert load_step(Policy.load(tiny_text), tmp_path) == {"mark": 1, "step": 1}
+    assert [f.name for f in step_folders(tmp_path)] == ["step-000001"]  # else it would pass for the newest later on
+
+
+def test_what_an_interrupted_save_has_left_is_removed(text_policy, tmp_path):
+    partial = tmp_path / ".step-000003.partial"
+    partial.mkdir()
+    (partial / STATE).write_bytes(b"half")
+    assert load_step(text_policy, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_contents_reach_the_disk_before_their_name(text_policy, tmp_path, monkeypatch):
+    """fsync of every file of a checkpoint, then the rename, then fsync of the folder that holds the new name."""
+    events, fsync, replace = [], os.fsync, os.replace
+
+    def noted_fsync(descriptor):
+        events.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", lambda old, new: (events.append(f"-> {new.name}"), replace(old, new)))
+    folder = save_step(text_policy, {}, tmp_path, 1)
+    renamed = events.index("-> step-000001")
+    assert {file.name for file in folder.iterdir()} <= set(events[:renamed])
+    assert events[renamed + 1 :] == [tmp_path.name]
+
+
+class TestBest:
+    def test_the_highest_value_is_kept(self, text_policy, tmp_path):
+        for step, value in enumerate([0.5, 0.25, 0.75, 0.75, 0.5]):
+            save_best(text_policy, tmp_path, metric="reward/mean", value=value, step=step)
+        best = tmp_path / "best"
+        assert json.loads((best / "best.json").read_text()) == {"metric": "reward/mean", "value": 0.75, "step": 2}
+        assert [f.name for f in tmp_path.iterdir()] == ["best"]
+        assert damage(best) is None
+        assert Policy.load(best).end_ids == text_policy.end_ids
+
+    def test_a_damaged_one_and_that_of_another_metric_are_replaced(self, text_policy, tmp_path):
+        save_best(text_policy, tmp_path, metric="reward/mean", value=9.0, step=1)
+        save_best(text_policy, tmp_path, metric="held_out/iou_mean", value=0.5, step=2)
+        cut(tmp_path / "best" / "model.safetensors")
+        save_best(text_policy, tmp_path, metric="held_out/iou_mean", value=0.25, step=3)
+        assert json.loads((tmp_path / "best" / "best.json").read_text())["step"] == 3
+        assert damage(tmp_path / "best") is None

@@ -144,11 +144,30 @@ def test_the_entropy_bonus_by_hand(rl_run):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(text_policy, text_examples, rl_run, value):
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted(text_policy, text_examples, rl_run, value):
+    """In step 2 alone: its update never reaches the weights, steps 1 and 3 are learned from."""
+    bad = {1: value}  # by policy version, which a skipped update leaves as it is
+    text_policy.model.lm_head.weight.register_hook(lambda gradient: gradient * bad.pop(text_policy.version, 1.0))
+    seen = []
+
+    def record(step):
+        seen.append((step, text_policy.model.lm_head.weight.clone()))
+
+    rl_run(text_policy, text_examples, steps=3, warmup_steps=4, record=record)
+    assert [step.metrics["updates/skipped"] for step, _ in seen] == [0.0, 1.0, 0.0]
+    assert [math.isfinite(step.metrics["grad_norm"]) for step, _ in seen] == [True, False, True]
+    assert [step.metrics["lr"] for step, _ in seen] == pytest.approx([5e-4, 5e-4, 7.5e-4])
+    assert torch.equal(seen[0][1], seen[1][1])
+    assert not torch.equal(seen[1][1], seen[2][1])
+    assert text_policy.version == 2
+
+
+def test_a_run_stops_after_too_many_skipped_updates_in_a_row(text_policy, text_examples, rl_run):
     before = {name: tensor.clone() for name, tensor in text_policy.model.state_dict().items()}
-    text_policy.model.lm_head.weight.register_hook(lambda gradient: gradient * value)
-    with pytest.raises(FloatingPointError, match=r"step 1: the gradient's norm is (nan|inf); lower lr or look at"):
-        rl_run(text_policy, text_examples, steps=1)
+    text_policy.model.lm_head.weight.register_hook(lambda gradient: gradient * float("nan"))
+    message = r"step 2: the gradient's norm is nan, and 3 updates in a row .*max_bad_steps.*; lower lr or look at"
+    with pytest.raises(FloatingPointError, match=message):
+        rl_run(text_policy, text_examples, steps=9, epochs=2, max_bad_steps=3)
     after = text_policy.model.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 

@@ -1,11 +1,17 @@
 """The RL loop: repeatable, resumable, and it learns."""
 
+import json
+import shutil
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from groundrl.algorithms.loop import RLStep
 from groundrl.algorithms.objectives import ObjectiveSettings
-from groundrl.rewards import Completion, Example, reward
+from groundrl.rewards import Completion, Example, GroundRLWarning, Reward, Score, reward
 from groundrl.rollout.engine import Sampling
 from groundrl.rollout.policy import Policy
 
@@ -111,16 +117,151 @@ def test_completions_without_a_score_are_masked_and_counted(tiny_text, text_exam
     assert_identical(weights(policy), before)
 
 
+@pytest.fixture
+def counted():
+    """A reward that differs with every call, as a judge may; `seen` are the texts that it was asked about."""
+    seen = []
+
+    @reward
+    def fickle(completion: Completion, example: Example) -> float:
+        seen.append(completion.text)
+        return (len(seen) % 7) / 7 * np.random.random() * float(torch.rand(()))
+
+    return fickle, seen
+
+
+def test_a_window_is_replayed_and_its_scores_are_not_asked_for_again(
+    tiny_text, text_examples, rl_run, untimed, counted, tmp_path
+):
+    """Killed in the second update of step 3; its window and that of step 2 are on disk, the checkpoint is of step 1.
+
+    The reward draws from shared generators, so that step 4, which is sampled, needs them where they stood. (Python's
+    own is left out: beartype draws from it as well.)
+    """
+    fickle, seen = counted
+    settings = {"folder": tmp_path / "killed", "steps": 4, "checkpoint_every": 1, "reward": fickle, **FULL}
+
+    def start() -> Policy:
+        seen.clear()
+        np.random.seed(0)
+        torch.manual_seed(0)
+        return Policy.load(tiny_text)
+
+    straight = start()
+    expected = rl_run(straight, text_examples, **settings | {"folder": tmp_path / "straight"})
+    assert len(seen) == 32
+
+    policy = start()
+    policy.model.register_forward_hook(lambda *_: 1 / 0 if policy.version == 5 else None)
+    with pytest.raises(ZeroDivisionError):
+        rl_run(policy, text_examples, **settings)
+    assert len(seen) == 24
+    shutil.rmtree(tmp_path / "killed" / "step-000002")
+    resumed = Policy.load(tiny_text)
+    again = rl_run(resumed, text_examples, **settings)
+    assert len(seen) == 32  # step 4 alone is scored
+    assert [untimed(step) for step in again] == [untimed(step) for step in expected[1:]]
+    assert [step.groups for step in again] == [step.groups for step in expected[1:]]
+    assert_identical(weights(resumed), weights(straight))
+
+
+def test_a_replayed_window_remembers_what_was_thrown_away(tiny_text, text_examples, rl_run, untimed, tmp_path):
+    """Dynamic sampling: fresh prompts, their cost and the scores that the reward observes come back too."""
+    settings = {"steps": 3, "dynamic_sampling": 3, "reward": Flat(), "folder": tmp_path / "rl", "epochs": 2}
+    straight = Policy.load(tiny_text)
+    expected = rl_run(straight, text_examples, **settings)
+    assert expected[0].metrics["rollout/extra_prompts"] > 0
+    resumed = Policy.load(tiny_text)
+    again = rl_run(resumed, text_examples, **settings | {"reward": (after := Flat()), "engine": NoEngine()})
+    assert [untimed(step) for step in again] == [untimed(step) for step in expected]
+    assert [step.groups for step in again] == [step.groups for step in expected]
+    assert after.state_dict() == settings["reward"].state_dict()
+    assert_identical(weights(resumed), weights(straight))
+
+
+class Flat(Reward):
+    """Flat for one prompt; remembers every score that it was told."""
+
+    def __init__(self) -> None:
+        self.told = []
+
+    def score(self, completion: Completion, example: Example) -> Score:
+        value = 0.0 if example.id == "t1" else sum(completion.token_ids) % 7 / 7
+        return Score(value=value, detail={"n": len(self.told)})
+
+    def observe(self, scores) -> None:
+        self.told += [(score.value, score.detail) for score in scores]
+
+    def state_dict(self):
+        return {"told": self.told} if self.told else {}
+
+
+class NoEngine:
+    """Must not be asked: everything is replayed."""
+
+    def generate(self, *arguments, **keys):
+        raise AssertionError("sampled again")
+
+    def sync(self, weights, version) -> None:
+        pass
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "garbage", "of_another_reward", "of_other_data"])
+def test_a_window_that_does_not_fit_is_sampled_anew(
+    tiny_text, text_examples, rl_run, untimed, even_ids, harm, tmp_path
+):
+    folder = tmp_path / "rl"
+    (expected,) = rl_run(Policy.load(tiny_text), text_examples, steps=1, folder=folder)
+    (window,) = (folder / "windows").iterdir()
+    data = window.read_bytes()
+    what, examples = even_ids, text_examples
+    if harm == "of_another_reward":
+        what = 1.0 * even_ids.named("renamed")
+    elif harm == "of_other_data":
+        examples = [replace(example, id=f"new-{example.id}") for example in text_examples]
+    else:
+        at = data.index(expected.groups[0].seed_key.encode())
+        flipped = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        window.write_bytes({"cut": data[:-20], "garbage": b"no parquet", "flipped": flipped}[harm])
+    warned = nullcontext() if harm == "of_another_reward" else pytest.warns(GroundRLWarning, match="sampled anew")
+    with warned:
+        (again,) = rl_run(Policy.load(tiny_text), examples, steps=1, folder=folder, reward=what)
+    assert [g.completions for g in again.groups] == [g.completions for g in expected.groups]
+    if examples is text_examples and what is even_ids:
+        assert untimed(again) == untimed(expected)
+
+
+def test_the_best_policy_is_kept_by_a_metric(tiny_text, text_examples, rl_run, tmp_path):
+    settings = {"steps": 4, "keep_best": "reward/mean", "folder": tmp_path / "rl"}
+    steps = rl_run(Policy.load(tiny_text), text_examples, **settings)
+    best = max(steps, key=lambda step: step.metrics["reward/mean"])
+    found = json.loads((tmp_path / "rl" / "best" / "best.json").read_text())
+    assert found == {"metric": "reward/mean", "value": best.metrics["reward/mean"], "step": best.step}
+
+
+def test_a_metric_that_does_not_exist_cannot_be_the_best(text_policy, text_examples, rl_run):
+    with pytest.raises(ValueError, match="keep_best: there is no metric 'reward'; there are .*reward/mean"):
+        rl_run(text_policy, text_examples, steps=1, keep_best="reward")
+
+
 def test_every_step_is_recorded_before_its_checkpoint_and_old_ones_go(tiny_text, text_examples, rl_run, tmp_path):
     folder, found = tmp_path / "stage", []
     rl_run(
         Policy.load(tiny_text),
         text_examples,
-        steps=3,
+        steps=4,
         checkpoint_every=1,
         folder=folder,
         sampling=Sampling(max_new_tokens=2),
         record=lambda step: found.append((step.step, sorted(f.name for f in folder.glob("step-*")))),
     )
-    assert found == [(1, []), (2, ["step-000001"]), (3, ["step-000002"])]
-    assert [f.name for f in folder.iterdir()] == ["step-000003"]
+    assert found == [
+        (1, []),
+        (2, ["step-000001"]),
+        (3, ["step-000001", "step-000002"]),
+        (4, ["step-000002", "step-000003"]),
+    ]
+    assert sorted(f.name for f in folder.iterdir()) == ["step-000003", "step-000004", "windows"]
+    assert [f.name for f in (folder / "windows").iterdir()] == [
+        "step-000004.rank-0.parquet"
+    ]  # for step 3, if 4 is torn

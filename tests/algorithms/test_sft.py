@@ -94,8 +94,8 @@ class TestStepSampler:
         assert epochs[0] != epochs[1]
 
     def test_it_goes_on_where_it_stood(self):
-        straight, resumed = (StepSampler(5, SFTSettings(steps=7, batch_size=3), rank=0, world_size=1) for _ in "ab")
-        resumed.step = 4
+        settings = SFTSettings(steps=7, batch_size=3)
+        straight, resumed = (StepSampler(5, settings, rank=0, world_size=1, step=step) for step in (0, 4))
         assert list(resumed) == list(straight)[4:]
         assert len(resumed) == 3
 
