@@ -12,7 +12,6 @@ from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from groundrl.algorithms.advantages import ADVANTAGES
 from groundrl.algorithms.checkpoint import load_step, save_best, save_step
 from groundrl.algorithms.dynamic_sampling import Draw
 from groundrl.algorithms.learner import Learner
@@ -60,7 +59,7 @@ def train_rl(
     """
     reference = make_reference(policy, temperature=settings.sampling.temperature) if settings.clipping.kl_coef else None
     learner = Learner(policy, reference, settings, fabric, load_step(policy, folder), reward)
-    estimator, objective = ADVANTAGES[settings.advantage], OBJECTIVES[settings.objective]
+    estimator, objective = settings.estimator, OBJECTIVES[settings.objective]
     order = ShuffledOrder(len(loader.source), seed=settings.seed)
     replay = Replay(folder, reward, settings, fabric)
     with make_scorer(reward, settings) as scorer:
@@ -82,9 +81,9 @@ def train_rl(
             for batches in epochs(window, advantages_NT, policy, **learner.step_totals(window)):
                 for place, batch in enumerate(batches):
                     with learner.accumulating(last=place + 1 == len(batches)):
-                        logprobs_NT, entropy_NT = learner.logprobs(batch.inputs)
+                        logprobs_NT, entropy_NT, hidden = learner.forward(batch)
                         loss, stats = objective(logprobs_NT, batch, settings.clipping)
-                        learner.backward(loss, stats, logprobs_NT, entropy_NT, batch)
+                        learner.backward(loss, stats, logprobs_NT, entropy_NT, hidden, batch)
                 learner.update()
             clock.lap("update")
             groups, advantages = gather(fabric, window, advantages_NT)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from groundrl.experiments.model_config import CriticConfig, LoraConfig, ModelConfig, Strict
 from groundrl.rewards.expression import nearest
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -32,21 +33,6 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # becomes a folder's name
 
 class ConfigError(ValueError):
     """A fault in the configuration: which key, what is wrong, what would be right."""
-
-
-class Strict(BaseModel):
-    """Frozen; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelConfig(Strict):
-    """`path`: `base` (embedded), a Hugging Face folder or an id. `init: random` takes its architecture only."""
-
-    path: str = "base"
-    init: Literal["pretrained", "random"] = "pretrained"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
 
 
 class DataConfig(Strict):
@@ -93,6 +79,7 @@ class RLStage(Stage):
     kind: Literal["rl"]
     advantage: str = "grpo"
     objective: str = "dapo"
+    critic: CriticConfig | None = None
     prompts_per_step: int = Field(default=16, ge=1)
     group_size: int = Field(default=8, ge=2)
     epochs: int = Field(default=1, ge=1)
@@ -286,6 +273,8 @@ def _explain(fault: Any, data: Mapping[str, Any]) -> str:
 def _valid_keys(loc: Sequence[int | str]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {
         "model": ModelConfig,
+        "lora": LoraConfig,
+        "critic": CriticConfig,
         "data": DataConfig,
         "evaluation": EvaluationConfig,
         "hardware": HardwareConfig,

@@ -46,7 +46,7 @@ class Adapters:
         self._trained: list[nn.Parameter] = []
 
     def add(self, name: str, settings: LoraSettings, *, seed: int) -> None:
-        """Add an adapter, drawn from `seed`, and activate it. The model's own weights are frozen from now on."""
+        """Add an adapter, drawn from `seed`; the first is active. The model's own weights are frozen from now on."""
         config: Any = LoraConfig(
             r=settings.rank,
             lora_alpha=settings.alpha,  # type: ignore[arg-type]  # a factor: any number will do
@@ -62,7 +62,7 @@ class Adapters:
                 self.tuner.peft_config[name] = config
                 self.tuner.inject_adapter(self.model, name)
         self._trained += self.parameters(name).values()
-        self._switch(name)
+        self._switch(self.active or name)
 
     @contextmanager
     def only(self, name: str | None) -> Iterator[None]:
