@@ -26,6 +26,7 @@ class LoraConfig(Strict):
 class ModelConfig(Strict):
     """`path`: `base` (embedded), a Hugging Face folder or an id. `init: random` takes its architecture only.
 
+    `freeze_vision`: never train the vision tower nor its merger; an image is then encoded once a step.
     `lora`: train an adapter in each stage instead of all weights; a stage ends with it merged. `quantize: 4bit`: under
     an adapter the weights are held in 4 bits (QLoRA; CUDA only). `gradient_checkpointing`: less memory, more time.
     """
@@ -33,6 +34,7 @@ class ModelConfig(Strict):
     path: str = "base"
     init: Literal["pretrained", "random"] = "pretrained"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    freeze_vision: bool = False
     lora: LoraConfig | None = None
     quantize: Literal["4bit"] | None = None
     gradient_checkpointing: bool = False

@@ -171,6 +171,8 @@ class Pipeline:
             chat_template_kwargs=model.chat_template_kwargs,
         )
         policy.model.to(self.fabric.device)
+        if model.freeze_vision:
+            policy.freeze_vision()
         return policy
 
     def _model_path(self) -> str | Path:

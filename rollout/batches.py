@@ -86,7 +86,7 @@ def pad_batch(
         attention_mask=attention_mask,
         position_ids=position_ids,
         image_tokens=image_tokens,
-        images=Images.of(prompts),
+        images=Images.of(policy, prompts),
         completion_ids=completion_ids,
         completion_mask=completion_mask,
     )

@@ -12,7 +12,7 @@ from groundrl.rollout.head import bare
 from groundrl.rollout.policy import Policy
 
 # In operations that a large matrix product would have done in the same time.
-ATTENTION = 2.0  # an operation of attention
+ATTENTION = 1.5  # an operation of attention
 COPIED = 50.0  # a number that is copied, with its gradient
 CALL = {"cpu": 1e7, "cuda": 5e9}  # a layer that is called, however little it has to do
 

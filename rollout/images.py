@@ -12,6 +12,7 @@ from torch import Tensor
 
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.prompts import Prompt
+from groundrl.rollout.vision import as_encoder_output, frozen_tower
 
 
 @dataclass(kw_only=True)  # not frozen: Lightning moves and casts the tensors of a batch in place
@@ -21,30 +22,38 @@ class Images:
     pixel_values: Float[Tensor, "patches D"] | None
     image_grid_thw: Int[Tensor, "images 3"] | None
     index: list[int]
+    keys: list[str]  # a hash of each image, where what the vision tower makes of it is kept; else empty
 
     @classmethod
-    def of(cls, rows: Sequence[Prompt]) -> Images:
+    def of(cls, policy: Policy, rows: Sequence[Prompt]) -> Images:
         """The images that these rows show; rows of one prompt are the same object."""
         distinct = list({id(prompt): prompt for prompt in rows}.values())
         first, count = {}, 0
         for prompt in distinct:
             first[id(prompt)] = count
             count += prompt.num_images
+        kept = frozen_tower(policy.model) is not None
         return cls(
             pixel_values=_cat([prompt.pixel_values for prompt in distinct]),
             image_grid_thw=_cat([prompt.image_grid_thw for prompt in distinct]),
             index=[first[id(prompt)] + image for prompt in rows for image in range(prompt.num_images)],
+            keys=[key for prompt in distinct for key in prompt.image_keys] if kept else [],
         )
 
     def inputs(self, policy: Policy) -> dict[str, Any]:
         """The keyword arguments with which the model's forward sees them, on the policy's device."""
         if self.pixel_values is None or self.image_grid_thw is None:
             return {}
-        device = policy.device
+        device, tower = policy.device, frozen_tower(policy.model)
         pixels = {"pixel_values": self.pixel_values.to(device), "image_grid_thw": self.image_grid_thw.to(device)}
-        if len(self.index) == len(self.image_grid_thw):
+        if tower is not None and self.keys:
+            found = policy.features.features(tower, policy.image_features, keys=self.keys, **pixels)
+            output = as_encoder_output([found[image] for image in self.index])
+        elif len(self.index) == len(self.image_grid_thw):
             return pixels
-        return {"mm_encoder_outputs": {"image": self._repeated(policy.image_features(**pixels))}}
+        else:
+            output = self._repeated(policy.image_features(**pixels))
+        return {"mm_encoder_outputs": {"image": output}}
 
     def _repeated(self, features: Any) -> Any:
         """The features of each image as often as rows ask for it; gradients of the repeats add up."""

@@ -33,6 +33,16 @@ def load_model(
         raise ValueError(f"{path} has no weights that can be loaded: {error}") from error
 
 
+def load_image_processor(path: str | Path) -> Any:
+    """The image processor of a vision model; its AutoProcessor would need torchvision."""
+    from transformers import AutoImageProcessor
+
+    try:
+        return AutoImageProcessor.from_pretrained(path)
+    except OSError as error:
+        raise ValueError(f"{path} is a vision model without a preprocessor_config.json: {error}") from error
+
+
 def quantization_config(quantize: Quantization | None, dtype: Precision) -> Any | None:
     """bitsandbytes' 4-bit settings (QLoRA, arXiv 2305.14314): NF4, double quantisation; vision tower and head whole.
 

@@ -91,7 +91,7 @@ def pack_batch(
         image_tokens=image_tokens,
         segments=segments,
         source=source,
-        images=Images.of(list(distinct.values())),
+        images=Images.of(policy, list(distinct.values())),
         completion_ids=completion_ids,
         completion_mask=completion_mask,
     )

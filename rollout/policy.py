@@ -21,11 +21,14 @@ from groundrl.rollout.loading import (
     Precision,
     Quantization,
     enable_checkpointing,
+    load_image_processor,
     load_model,
     quantization_config,
     save_weights,
 )
+from groundrl.rollout.head import backbone
 from groundrl.rollout.prompts import Prompt, open_image, plain_text, with_images
+from groundrl.rollout.vision import FeatureCache
 
 KEPT_PROMPTS = 64
 
@@ -53,6 +56,7 @@ class Policy:
         self.autocast_enabled = autocast
         self.chat_template_kwargs = dict(chat_template_kwargs or {})
         self.version = 0
+        self.features = FeatureCache()
         self._encoded: OrderedDict[int, tuple[Example, Prompt]] = OrderedDict()
         self.allowed = allowed_tokens(model.config, tokenizer)
         self.end_ids = end_token_ids(model, tokenizer)
@@ -102,7 +106,7 @@ class Policy:
         return cls(
             model,
             tokenizer,
-            _load_image_processor(path) if vision else None,
+            load_image_processor(path) if vision else None,
             autocast=dtype == "bfloat16",
             chat_template_kwargs=chat_template_kwargs,
         )
@@ -189,7 +193,14 @@ class Policy:
             ids=ids, position_ids=positions, image_tokens=image_tokens, pixel_values=pixel_values, image_grid_thw=grid
         )
 
-    def image_features(self, *, pixel_values: Tensor, image_grid_thw: Int[Tensor, "images 3"]) -> Any:
+    def freeze_vision(self) -> None:
+        """Never train the vision tower nor its merger: their features are then computed once a step."""
+        tower = getattr(backbone(self.model), "visual", None)
+        if tower is None:
+            raise ValueError("freeze_vision is on, but the model has no vision tower: leave it out")
+        tower.requires_grad_(False)
+
+    def image_features(self, pixel_values: Tensor, image_grid_thw: Int[Tensor, "images 3"]) -> Any:
         """What the vision tower makes of each image, deepstack features included."""
         return self.model.model.get_image_features(pixel_values, image_grid_thw, return_dict=True)
 
@@ -274,12 +285,3 @@ def end_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     if not ids:
         raise ValueError("neither the tokenizer nor generation_config.json names an end token (eos_token_id)")
     return tuple(dict.fromkeys(ids))
-
-
-def _load_image_processor(path: str | Path) -> Any:
-    from transformers import AutoImageProcessor
-
-    try:
-        return AutoImageProcessor.from_pretrained(path)
-    except OSError as error:
-        raise ValueError(f"{path} is a vision model without a preprocessor_config.json: {error}") from error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float, Int
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
@@ -35,6 +38,17 @@ class Prompt:
     def num_images(self) -> int:
         """How many images it shows."""
         return 0 if self.image_grid_thw is None else len(self.image_grid_thw)
+
+    @cached_property
+    def image_keys(self) -> tuple[str, ...]:
+        """A hash of each image as the model sees it: its patches and their grid."""
+        if self.pixel_values is None or self.image_grid_thw is None:
+            return ()
+        patches = torch.split(self.pixel_values, self.image_grid_thw.prod(dim=1).tolist())
+        return tuple(
+            hashlib.blake2b(part.numpy().tobytes() + str(grid).encode(), digest_size=16).hexdigest()
+            for part, grid in zip(patches, self.image_grid_thw.tolist(), strict=True)
+        )
 
 
 def open_image(image: ImageRef, example_id: str) -> Image.Image:

@@ -70,7 +70,7 @@ def learn_batch() -> Callable[..., LearnBatch]:
             attention_mask=nothing,
             position_ids=nothing[None],
             image_tokens=nothing.bool(),
-            images=Images(pixel_values=None, image_grid_thw=None, index=[]),
+            images=Images(pixel_values=None, image_grid_thw=None, index=[], keys=[]),
             completion_ids=nothing,
             completion_mask=mask,
         )

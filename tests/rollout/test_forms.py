@@ -282,7 +282,7 @@ class TestTrust:
 
 
 class TestPlans:
-    COSTS = Costs(token=2 * 106e6, pair=4 * 2 * 30 * 576, column=50 * 2 * 30 * 576, call=30 * 1e7)
+    COSTS = Costs(token=2 * 106e6, pair=4 * 1.5 * 30 * 576, column=50 * 2 * 30 * 576, call=30 * 1e7)
 
     @pytest.mark.parametrize(("prompt", "completion", "group", "gain"), [(512, 32, 8, 4.5), (1024, 32, 16, 8.0)])
     def test_long_prompts_are_shared(self, prompt, completion, group, gain):
