@@ -35,7 +35,7 @@ def save_folder(policy: Policy, folder: Path) -> None:
     """Write the policy's files into `folder`; config.json comes last, so its presence says that all are there."""
     partial = folder.with_name(f".{folder.name}.partial")
     _save(policy.save, partial)
-    _write_manifest(partial)
+    _write_manifest(partial, version=policy.version)
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "config.json"):
         settle(file, folder / file.name)
@@ -67,9 +67,10 @@ def _load_trained(policy: Policy, folder: Path) -> None:
         policy.adapters.load(POLICY, load_file(folder / ADAPTER))
 
 
-def _write_manifest(folder: Path) -> None:
+def _write_manifest(folder: Path, *, version: int) -> None:
     files = {file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(folder.iterdir())}
-    write_text(json.dumps({"schema": 1, "files": files}, indent=2) + "\n", folder / MANIFEST)
+    content = {"schema": 1, "policy_version": version, "files": files}
+    write_text(json.dumps(content, indent=2) + "\n", folder / MANIFEST)
 
 
 def _sha256(file: Path) -> str:
@@ -99,6 +100,11 @@ def is_complete(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
+def policy_version(folder: Path) -> int:
+    """The version of the policy in a checkpoint: how many updates lie behind it."""
+    return int(json.loads((folder / MANIFEST).read_text())["policy_version"])
+
+
 def save_step(policy: Policy, state: Mapping[str, Any], folder: Path, step: int, *, keep_last: int = 2) -> Path:
     """Write `folder/step-000100` (what is trained, trainer state) and then remove all but the `keep_last` newest.
 
@@ -108,7 +114,7 @@ def save_step(policy: Policy, state: Mapping[str, Any], folder: Path, step: int,
     partial = folder / f".{target.name}.partial"
     _save(lambda folder: _save_trained(policy, folder), partial)
     torch.save({**state, "step": step}, partial / STATE)
-    _write_manifest(partial)
+    _write_manifest(partial, version=policy.version)
     shutil.rmtree(target, ignore_errors=True)
     settle(partial, target)
     for gone in step_folders(folder)[:-keep_last]:
@@ -135,7 +141,7 @@ def save_best(policy: Policy, folder: Path, *, metric: str, value: float, step: 
     partial, replaced = folder / f".{BEST}.partial", folder / f".{BEST}.replaced.partial"
     _save(policy.save, partial)
     write_text(json.dumps({"metric": metric, "value": value, "step": step}) + "\n", partial / "best.json")
-    _write_manifest(partial)
+    _write_manifest(partial, version=policy.version)
     shutil.rmtree(replaced, ignore_errors=True)
     if best.exists():
         os.replace(best, replaced)

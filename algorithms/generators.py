@@ -18,6 +18,7 @@ def generator_state() -> dict[str, Any]:
     """
     version, internal, gauss = random.getstate()
     name, keys, *rest = np.random.get_state(legacy=True)
+    assert isinstance(keys, np.ndarray)
     return {
         "python": [version, list(internal), gauss],
         "numpy": [name, keys.tolist(), *rest],

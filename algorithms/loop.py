@@ -49,7 +49,7 @@ def train_rl(
     fabric: Fabric,
     record: Callable[[RLStep], None],
     folder: Path,
-    after_update: Callable[[int], Mapping[str, float]] = lambda step: {},
+    after_update: Callable[[int], dict[str, float]] = lambda step: {},
 ) -> None:
     """Train `policy` in place from `reward`, continuing from the newest checkpoint in `folder` where there is one.
 
@@ -101,7 +101,7 @@ def save(policy: Policy, learner: Learner, metrics: Mapping[str, float], setting
     best = settings.keep_best
     if best is not None and not best.startswith(HELD_OUT) and best not in metrics:
         raise ValueError(f"keep_best: there is no metric {best!r}; there are {', '.join(metrics)}, and {HELD_OUT}...")
-    if best in metrics and math.isfinite(metrics[best]):
+    if best is not None and math.isfinite(metrics.get(best, math.nan)):
         save_best(policy, folder, metric=best, value=metrics[best], step=learner.step)
     if settings.checkpoint_every and learner.step % settings.checkpoint_every == 0:
         save_step(policy, learner.state_dict(), folder, learner.step, keep_last=settings.keep_last)

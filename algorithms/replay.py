@@ -1,4 +1,4 @@
-"""Windows on disk before their first update: a resumed run takes them from there, not from the sampler and the judge."""
+"""Windows on disk before their first update: a resumed run takes them from there and asks no judge again."""
 
 from __future__ import annotations
 

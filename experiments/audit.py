@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from groundrl.experiments.config import ConfigError, RLStage, RunConfig, find_config, load_config
+from groundrl.experiments.config import ConfigError, RLStage, RunConfig
+from groundrl.experiments.config_file import find_config, load_config
 from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.user_rewards import USER_CODE, build_reward, load_user_reward
 from groundrl.rewards import (
@@ -85,23 +84,13 @@ def warn_before_training(reward: Reward, source: ExampleSource, *, seed: int) ->
     examples = list(filter(has_gold, _sound(source, _places(source, BEFORE_TRAINING, seed=seed))))
     if not examples:
         return
-    with untouched_randomness():
+    from groundrl.algorithms.generators import untouched_generators  # here: `groundrl audit` need not wait for torch
+
+    with untouched_generators():
         report = audit(reward, examples, seed=seed)
     if not report.passed:
         why = "look with `groundrl audit`; `audit=off` leaves this check out"
         warnings.warn(f"the reward can be gamed, {report.verdict}; {why}", GroundRLWarning, stacklevel=2)
-
-
-@contextmanager
-def untouched_randomness() -> Iterator[None]:
-    """Gives Python's, numpy's and torch's shared generators back as they were."""
-    import torch  # here, so that `groundrl audit` need not wait for it
-
-    python, shared = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        yield
-    random.setstate(python)
-    np.random.set_state(shared)
 
 
 def _places(source: ExampleSource, count: int, *, seed: int) -> list[int]:

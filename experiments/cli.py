@@ -27,7 +27,7 @@ def train(
     runs: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
 ) -> None:
     """Run all stages of CONFIG: train, evaluate, draw."""
-    from groundrl.experiments.config import load_config, parse_overrides
+    from groundrl.experiments.config_file import load_config, parse_overrides
     from groundrl.experiments.run import train as train_run
 
     changes = parse_overrides(overrides or [])
@@ -37,14 +37,19 @@ def train(
 
 
 @app.command()
-def resume(run: RunPath) -> None:
-    """Continue an interrupted run from its last checkpoint."""
+def resume(
+    run: RunPath,
+    allow_changed: Annotated[
+        bool, typer.Option(help="Go on although the configuration or the reward is no longer what the run began with.")
+    ] = False,
+) -> None:
+    """Continue an interrupted run from its last checkpoint, as if it had never stopped."""
     from groundrl.experiments.run import load_run
     from groundrl.experiments.run import resume as resume_run
 
     folder = load_run(run).folder
     with Recoverable(folder):
-        _close(resume_run(folder).folder)
+        _close(resume_run(folder, allow_changed=allow_changed).folder)
 
 
 @app.command(name="eval")

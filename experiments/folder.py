@@ -20,7 +20,7 @@ from groundrl.experiments.config import ConfigError, RunConfig
 from groundrl.experiments.evaluation import set_iou
 from groundrl.experiments.progress import Progress
 from groundrl.rewards import Reward
-from groundrl.rollout.records import ExampleStore, MetricsFile, completion_rows, write_table, write_text
+from groundrl.rollout.records import ExampleStore, MetricsFile, completion_rows, settle, write_table, write_text
 
 PACKAGES = ("groundrl", "torch", "transformers", "lightning", "peft", "accelerate", "trl", "numpy", "scipy", "pyarrow")
 
@@ -45,11 +45,23 @@ class RunFolder:
         folder = self.path / "evaluation"
         return folder / f"{stage}.parquet" if step is None else folder / stage / f"step-{step:06d}.parquet"
 
-    def base(self) -> Path:
-        """The folder to which the configuration's paths are relative."""
-        return Path(json.loads((self.path / "environment.json").read_text())["base"])
+    def cut_evaluations(self, stage: str, *, keep_until: int) -> None:
+        """Remove a stage's evaluations past this step of it: they are made again."""
+        within = self.evaluation_rows(stage).with_suffix("")
+        for file in within.glob("step-*.parquet"):
+            if int(file.stem.removeprefix("step-")) > keep_until:
+                file.unlink()
+        self.evaluation_rows(stage).unlink(missing_ok=True)
 
-    def create(self, config: RunConfig, base: Path, user_files: Sequence[Path], *, overwrite: bool) -> None:
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the run depends on: environment.json."""
+        content: dict[str, Any] = json.loads((self.path / "environment.json").read_text())
+        return content
+
+    def create(
+        self, config: RunConfig, base: Path, reward: Reward | None, user_files: Sequence[Path], *, overwrite: bool
+    ) -> None:
         """Make the folder with its configuration, environment and the user's code; refuse one that exists."""
         if self.path.exists():
             if not overwrite:
@@ -59,15 +71,21 @@ class RunFolder:
                 )
             if not self.config.is_file():
                 raise ConfigError(f"{self.path} exists and is not a run's folder; it is not overwritten")
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True)
-        write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), self.config)
-        write_text(json.dumps(environment(config, base), indent=2) + "\n", self.path / "environment.json")
+        partial, replaced = (self.path.with_name(f".{self.path.name}.{what}") for what in ("partial", "replaced"))
+        for left in (partial, replaced):
+            shutil.rmtree(left, ignore_errors=True)
+        partial.mkdir(parents=True)
+        write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), partial / "config.yaml")
+        write_text(json.dumps(environment(config, base, reward), indent=2) + "\n", partial / "environment.json")
         for place, file in enumerate(user_files):
-            shutil.copyfile(file, self.path / ("reward.py" if place == 0 else f"reward_{place}.py"))
+            shutil.copyfile(file, partial / ("reward.py" if place == 0 else f"reward_{place}.py"))
+        if self.path.exists():
+            os.replace(self.path, replaced)
+        settle(partial, self.path)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
-def environment(config: RunConfig, base: Path) -> dict[str, Any]:
+def environment(config: RunConfig, base: Path, reward: Reward | None) -> dict[str, Any]:
     """What a run depended on beside its configuration: versions, machine, threads, command."""
     import torch
 
@@ -88,7 +106,13 @@ def environment(config: RunConfig, base: Path) -> dict[str, Any]:
         "command": sys.argv,
         "seed": config.seed,
         "base": str(base.resolve()),
+        **plan(config, reward),
     }
+
+
+def plan(config: RunConfig, reward: Reward | None) -> dict[str, Any]:
+    """What a resumed run must find as it was: the configuration and the reward's fingerprint."""
+    return {"config": config.model_dump(mode="json"), "reward": reward.fingerprint if reward is not None else None}
 
 
 class Recorder:
@@ -105,7 +129,8 @@ class Recorder:
             if int(file.stem.removeprefix("step-")) > keep_until:
                 file.unlink()
         self.examples = ExampleStore(folder.path)
-        self.board = TensorBoardLogger(folder.path, name="tensorboard", version="")
+        # TensorBoard leaves out what earlier files hold from the purged step on.
+        self.board = TensorBoardLogger(folder.path, name="tensorboard", version="", purge_step=keep_until + 1)
         self.progress = progress
         self.offset = 0
         self.stage = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,18 +15,26 @@ import pyarrow.parquet as pq
 import torch
 from lightning.fabric import Fabric
 
-from groundrl.algorithms.checkpoint import is_complete, save_folder, stage_progress
-from groundrl.algorithms.loop import train_rl
+from groundrl.algorithms.checkpoint import (
+    WINDOWS,
+    damage,
+    is_complete,
+    policy_version,
+    save_folder,
+    stage_progress,
+)
+from groundrl.algorithms.loop import HELD_OUT, train_rl
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft import train_sft
 from groundrl.experiments.audit import warn_before_training
 from groundrl.experiments.config import ConfigError, RLStage, RunConfig, SFTStage
 from groundrl.experiments.data.sources import load_source
-from groundrl.experiments.evaluation import evaluate, report
+from groundrl.experiments.evaluation import evaluate, report, summarize
 from groundrl.experiments.figures import draw_run
 from groundrl.experiments.folder import Recorder, RunFolder
 from groundrl.experiments.progress import Progress
 from groundrl.experiments.stage_settings import lora_settings, rl_settings
+from groundrl.experiments.unchanged import other_threads
 from groundrl.rewards import ExampleSource, Reward
 from groundrl.rollout.adapters import POLICY
 from groundrl.rollout.loader import Loader
@@ -57,12 +66,13 @@ class Pipeline:
     def run(self) -> None:
         """All stages that are not complete yet, their evaluations, and the closing figures."""
         policy = self.start
-        recorder = self._recorder()
+        done = self._complete_stages()
+        recorder = self._recorder(done)
         try:
             offset = 0
-            for stage in self.config.stages:
+            for place, stage in enumerate(self.config.stages):
                 checkpoint = self.folder.checkpoint(stage.name)
-                if is_complete(checkpoint):
+                if place < done:
                     policy = self._policy(checkpoint)
                 else:
                     if recorder is not None:
@@ -72,6 +82,7 @@ class Pipeline:
                     self._train(stage, policy, recorder)
                     if self.fabric.is_global_zero:
                         save_folder(policy, checkpoint)
+                        shutil.rmtree(checkpoint / WINDOWS, ignore_errors=True)
                     self.fabric.barrier()
                     if self.config.model.lora is not None:
                         policy = self._policy(checkpoint)  # the adapter merged, as whoever resumes will find it
@@ -112,16 +123,24 @@ class Pipeline:
             )
         self._note_skipped(stage.name, loader)
 
-    def _evaluate_within(self, stage: RLStage, step: int, policy: Policy, recorder: Recorder | None) -> None:
-        """A point of the held-out curve; the end of a stage has an evaluation of its own."""
+    def _evaluate_within(
+        self, stage: RLStage, step: int, policy: Policy, recorder: Recorder | None
+    ) -> dict[str, float]:
+        """A point of the held-out curve; the end of a stage has an evaluation of its own. What `keep_best` needs."""
         every = self.config.evaluation.every
-        if every and step % every == 0 and step < stage.steps:
-            self._evaluate(stage.name, policy, recorder, step=step)
+        if not every or step % every or step >= stage.steps:
+            return {}
+        rows = self._evaluate(stage.name, policy, recorder, step=step)
+        wanted = (stage.keep_best or "").removeprefix(HELD_OUT)
+        return {HELD_OUT + name: value for name, value in summarize(rows, [wanted]).items()} if wanted else {}
 
-    def _evaluate(self, stage: str, policy: Policy, recorder: Recorder | None, *, step: int | None = None) -> None:
+    def _evaluate(
+        self, stage: str, policy: Policy, recorder: Recorder | None, *, step: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The evaluated completions, also as a file; none without test data or where the file is there."""
         rows_file = self.folder.evaluation_rows(stage, step=step)
         if "test" not in self.sources or rows_file.is_file():
-            return
+            return []
         source = self.sources["test"]
         evaluation = self.config.evaluation
         if step is None:
@@ -134,6 +153,7 @@ class Pipeline:
             recorder.examples.add(examples)
             write_table(rows, rows_file)
         self.fabric.barrier()
+        return rows
 
     def _finish(self) -> None:
         stages = {
@@ -170,6 +190,7 @@ class Pipeline:
             gradient_checkpointing=model.gradient_checkpointing,
             chat_template_kwargs=model.chat_template_kwargs,
         )
+        policy.version = 0 if checkpoint is None else policy_version(checkpoint)
         policy.model.to(self.fabric.device)
         if model.freeze_vision:
             policy.freeze_vision()
@@ -181,16 +202,29 @@ class Pipeline:
         relative = self.base / self.config.model.path
         return relative if relative.exists() else self.config.model.path
 
-    def _recorder(self) -> Recorder | None:
+    def _complete_stages(self) -> int:
+        """How many stages need no training; the last of them is looked into, and made again where it is damaged."""
+        checkpoints = [self.folder.checkpoint(stage.name) for stage in self.config.stages]
+        done = next((place for place, found in enumerate(checkpoints) if not is_complete(found)), len(checkpoints))
+        while done and (fault := damage(checkpoints[done - 1])) is not None:
+            done -= 1
+            self.progress.say(f"{checkpoints[done]} is damaged and made again: {fault}")
+        return done
+
+    def _recorder(self, done: int) -> Recorder | None:
+        """What records the stages after those that are complete; what lies past the checkpoint is cut off."""
         if not self.fabric.is_global_zero:
             return None
-        keep = 0
-        for stage in self.config.stages:
-            checkpoint = self.folder.checkpoint(stage.name)
-            if not is_complete(checkpoint):
-                keep += stage_progress(checkpoint)
-                break
-            keep += stage.steps
+        keep = sum(stage.steps for stage in self.config.stages[:done])
+        for stage in self.config.stages[done + 1 :]:
+            shutil.rmtree(self.folder.checkpoint(stage.name), ignore_errors=True)  # of a policy that is made again
+            self.folder.cut_evaluations(stage.name, keep_until=0)
+        for stage in self.config.stages[done : done + 1]:
+            progress = stage_progress(self.folder.checkpoint(stage.name))
+            self.folder.cut_evaluations(stage.name, keep_until=progress)
+            keep += progress
+        if done < len(self.config.stages) and keep and (note := other_threads(self.folder)):
+            self.progress.say(note)
         return Recorder(self.folder, self.reward, keep_until=keep, progress=self.progress)
 
     def _note_skipped(self, where: str, loader: Loader) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundrl.experiments.config import ConfigError, RunConfig, load_config
+from groundrl.experiments.config import ConfigError, RunConfig
+from groundrl.experiments.config_file import load_config
 from groundrl.experiments.user_rewards import build_reward, user_files
 from groundrl.rewards import Reward, parse_reward, score_group
 from groundrl.rollout.records import read_lines
@@ -165,23 +166,34 @@ def train(
     folder = RunFolder(Path(runs) / settings.name)
     pipeline = Pipeline(settings, base, folder, built, progress=progress)
     if pipeline.fabric.is_global_zero:
-        folder.create(settings, base, code or user_files(settings, base), overwrite=overwrite)
+        folder.create(settings, base, built, code or user_files(settings, base), overwrite=overwrite)
     pipeline.fabric.barrier()
     pipeline.run()
     return Run(folder.path)
 
 
-def resume(folder: Path | str, *, reward: Reward | None = None, progress: bool = True) -> Run:
-    """Continue a run where its last checkpoint stands; a finished run is left as it is."""
+def resume(
+    folder: Path | str, *, reward: Reward | None = None, allow_changed: bool = False, progress: bool = True
+) -> Run:
+    """Continue a run where its last whole checkpoint stands; a finished run is left as it is.
+
+    ConfigError where its configuration or its reward is no longer what the run began with, unless `allow_changed`.
+    """
     from groundrl.experiments.folder import RunFolder
     from groundrl.experiments.pipeline import Pipeline
+    from groundrl.experiments.unchanged import check_unchanged, note_change
 
     run = Run(Path(folder))
     files = RunFolder(run.folder)
-    settings, base = run.config, files.base()
+    settings, base = run.config, Path(files.environment["base"])
     if reward is None and (settings.reward or "").startswith("<"):
         raise ConfigError(f"the reward of {folder} was given in Python: resume(..., reward=...) needs it again")
-    Pipeline(settings, base, files, reward or build_reward(settings, base), progress=progress).run()
+    built = reward or build_reward(settings, base)
+    changes = check_unchanged(files, settings, built, allow=allow_changed)
+    pipeline = Pipeline(settings, base, files, built, progress=progress)
+    if changes and pipeline.fabric.is_global_zero:
+        note_change(files, settings, built, changes)
+    pipeline.run()
     return run
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from groundrl.rewards import DataError, Example, GroundRLWarning, as_messages
 from groundrl.rollout.adapters import POLICY, Adapters
+from groundrl.rollout.head import backbone
 from groundrl.rollout.loading import (
     Precision,
     Quantization,
@@ -26,7 +27,6 @@ from groundrl.rollout.loading import (
     quantization_config,
     save_weights,
 )
-from groundrl.rollout.head import backbone
 from groundrl.rollout.prompts import Prompt, open_image, plain_text, with_images
 from groundrl.rollout.vision import FeatureCache
 

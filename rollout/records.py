@@ -85,10 +85,11 @@ class MetricsFile:
         self._file = path.open("a")
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add one step; the line reaches the operating system before this returns."""
+        """Add one step; the line is on disk before this returns, so that no checkpoint is ahead of it."""
         clean = {key: json_number(value) if isinstance(value, float) else value for key, value in row.items()}
         self._file.write(json.dumps({"schema": SCHEMA_VERSION, **clean}) + "\n")
         self._file.flush()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""

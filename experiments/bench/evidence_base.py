@@ -14,7 +14,7 @@ import numpy as np
 import typer
 from scipy.stats import bootstrap
 
-from groundrl.experiments.config import load_config
+from groundrl.experiments.config_file import load_config
 from groundrl.experiments.data import RenderedCells
 from groundrl.experiments.evaluation import set_iou
 from groundrl.experiments.pipeline import BASE

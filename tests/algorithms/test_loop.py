@@ -240,7 +240,7 @@ def test_the_best_policy_is_kept_by_a_metric(tiny_text, text_examples, rl_run, t
 
 
 def test_a_metric_that_does_not_exist_cannot_be_the_best(text_policy, text_examples, rl_run):
-    with pytest.raises(ValueError, match="keep_best: there is no metric 'reward'; there are .*reward/mean"):
+    with pytest.raises(ValueError, match=r"keep_best: there is no metric 'reward'; there are .*reward/mean"):
         rl_run(text_policy, text_examples, steps=1, keep_best="reward")
 
 

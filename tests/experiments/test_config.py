@@ -2,7 +2,8 @@
 
 import pytest
 
-from groundrl.experiments.config import RECIPES, ConfigError, find_config, load_config, parse_overrides
+from groundrl.experiments.config import ConfigError
+from groundrl.experiments.config_file import RECIPES, find_config, load_config, parse_overrides
 from groundrl.experiments.stage_settings import rl_settings
 
 
@@ -118,6 +119,9 @@ def test_every_key_of_an_rl_stage_reaches_the_loop():
         "on_reward_error": "mask",
         "reward_workers": 2,
         "reward_deadline": 8.0,
+        "keep_last": 3,
+        "keep_best": "reward/mean",
+        "max_bad_steps": 4,
     }
     stage = recipe(**{f"stages.rl.{key}": value for key, value in changed.items()}).stages[1]
     assert set(changed) | {"name", "kind", "data"} == set(type(stage).model_fields)
@@ -130,3 +134,17 @@ def test_every_key_of_an_rl_stage_reaches_the_loop():
     }
     assert {key: flat[key] for key in changed} == changed
     assert (settings.seed, settings.name) == (5, "rl")
+
+
+@pytest.mark.parametrize(
+    ("metric", "changes", "message"),
+    [
+        ("held_out/iou_men", {}, r"keep_best: there is no metric 'held_out/iou_men'; did you mean '?iou_mean'?"),
+        ("held_out/iou_mean", {}, r"held_out/iou_mean is measured within a stage only with data\.test and evaluation"),
+        ("held_out/iou_mean", {"evaluation.every": 5, "data.test": None}, r"only with data\.test"),
+    ],
+)
+def test_the_best_by_a_held_out_metric_must_be_measured(metric, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        recipe(**{"stages.rl.keep_best": metric, **changes})
+    assert recipe(**{"stages.rl.keep_best": "held_out/iou_mean", "evaluation.every": 5}).stages[1].keep_best

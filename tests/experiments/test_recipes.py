@@ -3,7 +3,7 @@
 import pytest
 
 from groundrl.experiments import train
-from groundrl.experiments.config import RECIPES, load_config
+from groundrl.experiments.config_file import RECIPES, load_config
 
 
 def test_the_settings_are_medmos():

@@ -2,7 +2,8 @@
 
 import pytest
 
-from groundrl.experiments.config import ConfigError, load_config
+from groundrl.experiments.config import ConfigError
+from groundrl.experiments.config_file import load_config
 from groundrl.experiments.user_rewards import build_reward, load_user_reward
 
 
