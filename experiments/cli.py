@@ -89,14 +89,17 @@ def audit(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="startup, rewards or factuality.")] = "startup",
+    what: Annotated[str, typer.Argument(help="startup, rewards, factuality or rollouts.")] = "startup",
+    case: Annotated[str | None, typer.Option(help="Of rollouts: one case, or plots; all by default.")] = None,
 ) -> None:
-    """Measure, in fresh processes where that matters; prints medians."""
+    """Measure, in fresh processes where that matters; prints medians. `rollouts` also writes BENCHMARKS.md here."""
     from groundrl.experiments.bench import BENCHES
 
     if what not in BENCHES:
         raise typer.BadParameter(f"there is no benchmark {what!r}; choose from {', '.join(BENCHES)}")
-    for name, value in BENCHES[what]().items():
+    if case is not None and what != "rollouts":
+        raise typer.BadParameter(f"only rollouts has cases, not {what}")
+    for name, value in (BENCHES[what]() if case is None else BENCHES[what](case)).items():
         typer.echo(f"{name}: {value:.4g}")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import groundrl.experiments.run
 from groundrl.experiments import load_run
-from groundrl.experiments.config import load_config
+from groundrl.experiments.config_file import load_config
 from groundrl.experiments.data import NucleiCrops
 from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.user_rewards import build_reward

@@ -1,0 +1,153 @@
+"""One case in one process: `python -m groundrl.experiments.bench.rollouts.measure CASE [CONTENDER]` prints JSON.
+
+With a contender it prints the peak of memory of its update, above the level after a small one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from groundrl.experiments.bench.rollouts.cases import CASES, Case, build, random_completions
+from groundrl.experiments.bench.rollouts.contenders import Completions, Contender, Ours, Padded, Trl
+from groundrl.rollout.costs import Costs
+from groundrl.rollout.policy import Policy
+from groundrl.rollout.prompts import Prompt
+
+CONTENDERS = ("ours", "trl", "trl_compact", "padded")
+
+
+def best_precision() -> Literal["float32", "bfloat16"]:
+    """In which this machine multiplies matrices faster."""
+    return "bfloat16" if matrix_rate(torch.bfloat16) > 1.2 * matrix_rate(torch.float32) else "float32"
+
+
+def matrix_rate(dtype: torch.dtype = torch.float32) -> float:
+    """Operations a second of a large matrix product, the best of five."""
+    left, right = (torch.randn(1024, 1024).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(5):
+            left @ right
+        seconds.append((time.perf_counter() - start) / 5)
+    return 2 * 1024**3 / min(seconds)
+
+
+def contender(name: str, case: Case, policy: Any, examples: Any) -> Contender:
+    """By its name; all share the policy's weights."""
+    if name.startswith("trl"):
+        return Trl(case, policy, examples, compact=name == "trl_compact")
+    return {"ours": Ours, "padded": Padded}[name](case, policy, examples)
+
+
+def measure_times(case: Case, repeats: int | None = None) -> dict[str, Any]:
+    """Medians in seconds of `generate`, `update` and `optimizer`, interleaved; and what the update needs at least."""
+    policy, examples = build(case, best_precision())
+    runners = {name: contender(name, case, policy, examples) for name in CONTENDERS}
+    completions = random_completions(case)
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-9)
+    seconds: dict[str, list[float]] = {}
+
+    def clock(name: str, work: Callable[[], Any]) -> None:
+        start = time.perf_counter()
+        work()
+        seconds.setdefault(name, []).append(time.perf_counter() - start)
+
+    for repeat in range((repeats or case.repeats) + 1):  # the first warms up
+        for name, runner in runners.items():
+            policy.model.zero_grad(set_to_none=True)
+            clock(f"update/{name}", lambda runner=runner: _in_mode(runner, completions))  # type: ignore[misc]
+        clock("optimizer", optimizer.step)
+        if case.shortest is None:
+            for name in ("ours", "trl", "padded"):
+                policy.model.eval()
+                clock(f"generate/{name}", runners[name].generate)
+        if repeat == 0:
+            seconds.clear()
+    prompt = len(policy.encode(examples[0]))
+    return {
+        "seconds": {name: statistics.median(values) for name, values in seconds.items()},
+        "bound": case.bound(prompt),
+        "prompt": prompt,
+        "precision": "bfloat16" if policy.autocast_enabled else "float32",
+        "threads": torch.get_num_threads(),
+        "floor": 3 * operations(policy, case, prompt) / matrix_rate(),
+        "forms": _forms(runners["ours"]),
+    }
+
+
+def measure_memory(case: Case, name: str) -> dict[str, Any]:
+    """Bytes that the update takes at its peak beyond what the process holds after a small one."""
+    policy, examples = build(case, best_precision())
+    small = replace(case, completion=2, shortest=None, group=2)
+    few = random_completions(small)
+    if case.shape != "qwen3_vl":
+        policy.prompts, kept = {k: _cut(prompt) for k, prompt in policy.prompts.items()}, policy.prompts
+        _in_mode(contender(name, small, policy, examples), few)
+        policy.prompts = kept
+    else:
+        _in_mode(contender(name, small, policy, examples), few)
+    runner = contender(name, case, policy, examples)
+    if isinstance(runner, Ours):
+        runner.planner.settled = True  # the self-check is once a run
+    completions = random_completions(case)
+    Path("/proc/self/clear_refs").write_text("5")
+    level = _memory("VmRSS")
+    _in_mode(runner, completions)
+    return {"bytes": _memory("VmHWM") - level}
+
+
+def operations(policy: Policy, case: Case, prompt: int) -> float:
+    """What one forward over shared prompts cannot do without: tokens, causal pairs, and logits of completions."""
+    costs = Costs.of(policy)
+    text = policy.model.config.get_text_config()
+    pair = (
+        4.0
+        * text.num_hidden_layers
+        * text.num_attention_heads
+        * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+    )
+    lengths = case.lengths
+    tokens = prompt + sum(length - 1 for length in lengths)
+    pairs = prompt**2 / 2 + sum((length - 1) * (prompt + length / 2) for length in lengths)
+    head = 2.0 * text.vocab_size * text.hidden_size * sum(lengths)
+    total: float = case.groups * (costs.token * tokens + pair * pairs + head)
+    return total
+
+
+def _forms(runner: Contender) -> list[str]:
+    """In which the planner may compute after its self-check."""
+    return list(runner.planner.forms) if isinstance(runner, Ours) else []
+
+
+def _in_mode(runner: Contender, completions: Completions) -> None:
+    if isinstance(runner, Ours):
+        runner.policy.model.eval()
+    runner.update(completions)
+
+
+def _cut(prompt: Prompt) -> Prompt:
+    ids, positions, images = prompt.ids[:16], prompt.position_ids[:, :16], prompt.image_tokens[:16]
+    return replace(prompt, ids=ids, position_ids=positions, image_tokens=images)
+
+
+def _memory(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    chosen = CASES[sys.argv[1]]
+    found = measure_memory(chosen, sys.argv[2]) if len(sys.argv) > 2 else measure_times(chosen)
+    print(json.dumps(found))

@@ -1,0 +1,136 @@
+"""`groundrl bench rollouts`: runs the cases in fresh processes, keeps what they measured, and writes it up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from groundrl.rollout.records import write_text
+
+PICTURE = "experiments/pictures/rollouts.png"
+RESULTS = Path("experiments/bench/results/rollouts.json")
+START, END = "<!-- groundrl bench rollouts -->", "<!-- end of groundrl bench rollouts -->"
+PARTS = ("generate", "update", "step", "peak_memory")
+
+
+def bench_rollouts(case: str | None = None, folder: Path = Path()) -> dict[str, float]:
+    """Measure one case (or `plots`), or all, and write JSON and the section of BENCHMARKS.md under `folder`.
+
+    What other cases measured before stays. Returns the ratios to TRL.
+    """
+    from groundrl.experiments.bench.rollouts.cases import CASES
+
+    path = folder / RESULTS
+    content: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"cases": {}}
+    for name in [*CASES, "plots"] if case is None else [case]:
+        if name == "plots":
+            from groundrl.experiments.bench.rollouts.plots import draw, measure_curves
+
+            content["curves"] = measure_curves()
+            draw(content["curves"], folder / PICTURE)
+        elif name in CASES:
+            content["cases"][name] = _case(name)
+        else:
+            raise ValueError(f"there is no case {name!r}; choose from {', '.join(CASES)} and plots")
+        write_text(json.dumps(content, indent=2) + "\n", path)
+        _write_section(section(content), folder / "BENCHMARKS.md")
+    return {
+        f"{name}, {part}: times faster than TRL": values[part]["ratio"]
+        for name, values in content["cases"].items()
+        for part in PARTS
+        if part in values and case in (None, name)
+    }
+
+
+def _case(name: str) -> dict[str, Any]:
+    times = _process(name)
+    memory = {who: _process(name, who)["bytes"] for who in ("ours", "trl", "trl_compact", "padded")}
+    return combine(times, memory)
+
+
+def combine(times: Mapping[str, Any], memory: Mapping[str, float]) -> dict[str, Any]:
+    """The case's entry in the JSON: for each part the three figures, and how many times ours is TRL's.
+
+    `ratio_without_prompt_head`: with TRL's head on completions alone, as on CUDA. The bound of memory is that of
+    tokens, which activations follow.
+    """
+    seconds = times["seconds"]
+    parts: dict[str, dict[str, float]] = {
+        who: {"update": seconds[f"update/{who}"], "peak_memory": memory[who]}
+        for who in ("ours", "trl", "trl_compact", "padded")
+    }
+    for who, own in parts.items():
+        generated = seconds.get(f"generate/{'trl' if who == 'trl_compact' else who}")
+        if generated is not None:
+            own |= {"generate": generated, "step": generated + own["update"] + seconds["optimizer"]}
+    return {
+        part: {
+            **{who: parts[who][part] for who in ("ours", "trl", "padded")},
+            "ratio": parts["trl"][part] / parts["ours"][part],
+            "ratio_without_prompt_head": parts["trl_compact"][part] / parts["ours"][part],
+            "bound": times["bound"],
+        }
+        for part in PARTS
+        if part in parts["ours"]
+    } | {
+        "update_over_floor": parts["ours"]["update"] / times["floor"],
+        **{name: times[name] for name in ("prompt", "precision", "threads", "forms")},
+    }
+
+
+def _process(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "groundrl.experiments.bench.rollouts.measure", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} failed: {done.stderr.strip().splitlines()[-1:]}\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def section(content: Mapping[str, Any]) -> str:
+    """What BENCHMARKS.md says of these results."""
+    lines = [
+        START,
+        "## Rollouts and updates",
+        "",
+        "`groundrl bench rollouts`: the same work by this project, by TRL's own methods, and by this project with a",
+        "prompt for every completion (`padded`). Each case in a fresh process, interleaved, medians; peak memory above",
+        "the level after a small update. `x` is how many times ours; in brackets with TRL's head on completions alone,",
+        "as on CUDA (on the CPU it scores prompts too). The bound is G(P + C) / (P + GC).",
+        "",
+        "| case | part | ours | TRL | padded | x TRL | x padded | bound |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, values in content["cases"].items():
+        for part in PARTS:
+            if part in values:
+                lines.append(_row(name, part, values[part]))
+    lines += ["", "The update's time over that of its operations at the rate of a large matrix product: "]
+    lines[-1] += ", ".join(f"{name} {values['update_over_floor']:.2f}" for name, values in content["cases"].items())
+    if content["cases"]:
+        some = next(iter(content["cases"].values()))
+        lines[-1] += f". Precision {some['precision']}, threads: {some['threads']}."
+    if "curves" in content:
+        lines += ["", f"![Cost of an update against group size, prompt length and number of groups]({PICTURE})"]
+    return "\n".join([*lines, END])
+
+
+def _row(name: str, part: str, values: Mapping[str, float]) -> str:
+    unit, scale = ("MB", 1e-6) if part == "peak_memory" else ("s", 1.0)
+    cells = [f"{values[who] * scale:.3g} {unit}" for who in ("ours", "trl", "padded")]
+    ratio = f"{values['ratio']:.2f} ({values['ratio_without_prompt_head']:.2f})"
+    padded = values["padded"] / values["ours"]
+    label = part.replace("_", " ")
+    return f"| {name} | {label} | {' | '.join(cells)} | {ratio} | {padded:.2f} | {values['bound']:.2f} |"
+
+
+def _write_section(text: str, path: Path) -> None:
+    """Put it where it stood before, else at the end."""
+    before = path.read_text() if path.is_file() else "# Benchmarks\n"
+    head, found, rest = before.partition(START)
+    tail = rest.partition(END)[2] if found else ""
+    write_text(f"{head.rstrip()}\n\n{text}\n{tail}", path)
