@@ -60,7 +60,8 @@ class ValueHead(nn.Module):
         """Values in float32 whatever the model computes in."""
         width = hidden.shape[-1]
         states = torch.nn.functional.layer_norm(hidden.float(), (width,))
-        return (states * self.weight).sum(dim=-1) / width**0.5 + self.bias
+        values: Tensor = (states * self.weight).sum(dim=-1) / width**0.5 + self.bias
+        return values
 
 
 def value_losses(

@@ -101,9 +101,10 @@ class Adapters:
                 module.enable_adapters(name is not None)
                 module.set_adapter([name] if name is not None else [])
             elif isinstance(module, ModulesToSaveWrapper):
-                module.enable_adapters(name in module.modules_to_save)
-                if name in module.modules_to_save:
-                    module.set_adapter(name)
+                here = name if name is not None and name in module.modules_to_save else None
+                module.enable_adapters(here is not None)
+                if here is not None:
+                    module.set_adapter(here)
         for parameter in self._trained:
             parameter.requires_grad_(True)
 
@@ -142,7 +143,7 @@ class _Merged(Mapping[str, Tensor]):
     def __init__(self, model: nn.Module, adapter: str) -> None:
         self.adapter = adapter
         self._modules = dict(model.named_modules())
-        self._tensors = model.state_dict()
+        self._tensors: dict[str, Tensor] = model.state_dict()
         self._inner: dict[str, str] = {}  # plain name to the name in `model`
         for key in self._tensors:
             if key.rpartition(".")[0] in self._modules and ".lora_" not in key:  # quantisation's tensors have no module
@@ -158,9 +159,9 @@ class _Merged(Mapping[str, Tensor]):
         if leaf != "weight":
             return self._tensors[inner]
         weight: Tensor = dequantize_module_weight(self._modules[path]).detach()
-        layer = self._modules.get(path.removesuffix(".base_layer"))
+        layer: Any = self._modules.get(path.removesuffix(".base_layer"))
         if isinstance(layer, LoraLayer) and self.adapter in layer.r:
-            return weight + layer.get_delta_weight(self.adapter)
+            weight = weight + layer.get_delta_weight(self.adapter)  # type: ignore[attr-defined]  # each kind has it
         return weight
 
     def __iter__(self) -> Iterator[str]:

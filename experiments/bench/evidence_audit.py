@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from groundrl.experiments.config import load_config
+from groundrl.experiments.config_file import load_config
 from groundrl.experiments.data import NucleiCrops
 from groundrl.experiments.run import Run, load_run, train
 from groundrl.rewards import Completion, Example, Reward, parse_reward, reward
