@@ -21,6 +21,7 @@ class SFTSettings:
 
     steps: int
     batch_size: int = 64
+    micro_batch_size: int = 64  # rows of one forward; the gradients of a step's micro-batches add up
     optimizer: OptimizerName = "adamw"
     lr: float = 5e-4
     warmup: float = 0.05

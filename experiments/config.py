@@ -64,6 +64,7 @@ class SFTStage(Stage):
 
     kind: Literal["sft"]
     batch_size: int = Field(default=64, ge=1)
+    micro_batch_size: int = Field(default=64, ge=1)
     optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(default=1e-5, gt=0.0)
     warmup: float = Field(default=0.05, ge=0.0, le=1.0)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 Precision = Literal["float32", "bfloat16"]
 Quantization = Literal["4bit"]
+PLACE = "cuda"  # where a model in 4 bits is made: on the process's own device
 
 
 def load_model(
@@ -26,7 +27,7 @@ def load_model(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return auto.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
-    where = {"quantization_config": quantization, "device_map": {"": 0}} if quantization is not None else {}
+    where = {"quantization_config": quantization, "device_map": PLACE} if quantization is not None else {}
     try:
         return auto.from_pretrained(path, dtype=torch.float32, attn_implementation=_attention(auto, config), **where)
     except OSError as error:

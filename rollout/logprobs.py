@@ -41,7 +41,8 @@ class CompletionLogprobs(nn.Module):
         self.model = policy.model
         self.temperature = temperature
         self.entropy_grad = entropy_grad  # an entropy bonus needs it; else it is a statistic
-        self.splits_head = has_known_head(policy.model)
+        with policy.autocast():
+            self.splits_head = has_known_head(policy.model)
         self.policy = policy
 
     def forward(self, batch: Batch, *, hidden: bool = False) -> tuple[Tensor, ...]:

@@ -27,6 +27,7 @@ def test_overlong_shaping_ends_where_sampling_does(name):
         ("dapo", "reward/overlong/mean"),
         ("medmo", "reward/box/mean"),
         ("medmo_think", "reward/tags/mean"),
+        ("ppo", "value_loss"),
         ("report", "reward/facts/mean"),
     ],
 )
