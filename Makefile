@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test evidence evidence-audit evidence-base evidence-quickstart evidence-report evidence-resume clean
+.PHONY: quickstart test evidence evidence-audit evidence-base evidence-quickstart evidence-report evidence-resume evidence-algorithms clean
 
 quickstart: .venv/installed
 	$(BIN)/groundrl train quickstart --overwrite
@@ -15,7 +15,7 @@ test: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-resume
+evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-algorithms evidence-resume
 
 evidence-base: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_base
@@ -28,6 +28,9 @@ evidence-audit: .venv/installed
 
 evidence-report: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_report
+
+evidence-algorithms: .venv/installed
+	$(BIN)/python -m groundrl.experiments.bench.evidence_algorithms
 
 evidence-resume: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_resume
