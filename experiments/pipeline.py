@@ -35,9 +35,10 @@ from groundrl.experiments.figures import draw_run
 from groundrl.experiments.folder import Recorder, RunFolder
 from groundrl.experiments.loggers import check_loggers
 from groundrl.experiments.progress import Progress
-from groundrl.experiments.stage_settings import rl_settings
+from groundrl.experiments.stage_settings import lora_settings, rl_settings
 from groundrl.experiments.unchanged import other_threads
 from groundrl.rewards import ExampleSource, Reward
+from groundrl.rollout.adapters import POLICY
 from groundrl.rollout.loader import Loader
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.records import write_table, write_text
@@ -79,11 +80,15 @@ class Pipeline:
                 else:
                     if recorder is not None:
                         recorder.begin(stage.name, offset=offset, steps=stage.steps)
+                    if self.config.model.lora is not None:
+                        policy.adapters.add(POLICY, lora_settings(self.config.model.lora), seed=self.config.seed)
                     self._train(stage, policy, recorder)
                     if self.fabric.is_global_zero:
                         save_folder(policy, checkpoint)
                         shutil.rmtree(checkpoint / WINDOWS, ignore_errors=True)
                     self.fabric.barrier()
+                    if self.config.model.lora is not None:
+                        policy = self._policy(checkpoint)  # the adapter merged, as whoever resumes will find it
                 self._evaluate(stage.name, policy, recorder)
                 offset += stage.steps
         finally:
@@ -187,6 +192,8 @@ class Pipeline:
             dtype=model.dtype,
             init=model.init if checkpoint is None else "pretrained",
             seed=self.config.seed,
+            quantize=model.quantize,
+            gradient_checkpointing=model.gradient_checkpointing,
             chat_template_kwargs=model.chat_template_kwargs,
         )
         policy.version = 0 if checkpoint is None else policy_version(checkpoint)

@@ -42,6 +42,7 @@ def test_the_ablation_leaves_out_each_part_and_has_its_controls(tmp_path):
         ("dapo", "reward/overlong/mean"),
         ("medmo", "reward/box/mean"),
         ("medmo_think", "reward/tags/mean"),
+        ("ppo", "value_loss"),
         ("report", "reward/facts/mean"),
     ],
 )
