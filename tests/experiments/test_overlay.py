@@ -1,6 +1,7 @@
 """Curves of several runs: arms by name or configuration, means and intervals by hand, places on the x axis."""
 
 import json
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import yaml
 from scipy.stats import t
 
-from groundrl.experiments import Run
+from groundrl.experiments import Run, cli
 from groundrl.experiments.config import ConfigError
 from groundrl.experiments.config_file import load_config
 from groundrl.experiments.overlay import arms_of, plot_held_out, plot_proxy, plot_runs, runs_at
@@ -111,3 +112,12 @@ def test_what_cannot_be_drawn_is_said(runs, tmp_path):
 
 def test_a_folder_of_runs_stands_for_all_in_it(runs, tmp_path):
     assert [run.folder.name for run in runs_at([tmp_path])] == ["G-2", "G-4", "again", "full-0", "full-1"]
+
+
+def test_the_command_writes_a_figure(runs, tmp_path, monkeypatch, capsys):
+    command = ["groundrl", "plot", str(runs[0].folder), str(runs[1].folder), "--kind", "loss", "--out"]
+    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path / "loss.svg")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    assert "full (2 seeds)" in (tmp_path / "loss.svg").read_text()

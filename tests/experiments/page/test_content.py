@@ -1,10 +1,12 @@
 """What stands in the page, without a browser."""
 
 import json
+import sys
 
 import pytest
 from PIL import Image
 
+from groundrl.experiments import cli
 from groundrl.experiments.logs import open_log
 from groundrl.experiments.page.build import as_script_data
 from groundrl.experiments.page.content import page_content
@@ -61,3 +63,14 @@ def test_script_data_cannot_be_ended_by_its_texts():
     written = as_script_data(texts)
     assert not set("<>&\u2028") & set(written)
     assert json.loads(written)["a"] == texts["a"]
+
+
+def test_the_command_makes_a_page(tmp_path, monkeypatch, capsys):
+    (tmp_path / "log.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["groundrl", "view", "log.jsonl"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    assert "open page.html in a browser" in capsys.readouterr().out
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
