@@ -33,16 +33,17 @@ from groundrl.experiments.run import Run
 from groundrl.rollout.records import read_lines, write_text
 
 SMALL = {
+    "audit": "off",
     "data.test": "null",
     "hardware.threads": "1",
     "stages.sft.steps": "6",
-    "stages.sft.batch_size": "8",
+    "stages.sft.batch_size": "4",
     "stages.sft.checkpoint_every": "2",
-    "stages.rl.steps": "12",
+    "stages.rl.steps": "9",
     "stages.rl.epochs": "2",
-    "stages.rl.prompts_per_step": "4",
+    "stages.rl.prompts_per_step": "2",
     "stages.rl.group_size": "4",
-    "stages.rl.max_new_tokens": "32",
+    "stages.rl.max_new_tokens": "24",
     "stages.rl.checkpoint_every": "3",
     "stages.rl.kl_coef": "0.01",
 }
