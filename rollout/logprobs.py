@@ -14,7 +14,9 @@ from groundrl.rollout.batches import Batch, PaddedBatch
 from groundrl.rollout.head import has_known_head, head_logits
 from groundrl.rollout.policy import Policy
 
-CHUNK = 2**22  # logits at once: 16 MB in float32, which the allocator keeps for the next chunk
+# A chunk of tokens: with fewer, adding up the gradients of the head would cost more than they do; with more logits,
+# a CPU's allocator would not keep the memory (16 MB in float32) for the next chunk.
+CHUNK_TOKENS, CHUNK_LOGITS = 256, 2**22
 NEVER = -1e30  # the logit of what may not be sampled: finite, so that 0 times it is 0
 
 
@@ -100,7 +102,7 @@ class CompletionLogprobs(nn.Module):
     def _in_chunks(
         self, function: Callable[..., tuple[Tensor, Tensor]], inputs: Float[Tensor, "M D"], ids: Int[Tensor, "M"]
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
-        rows = max(1, CHUNK // len(self.policy.allowed))
+        rows = max(CHUNK_TOKENS, CHUNK_LOGITS // len(self.policy.allowed))
         parts = [
             checkpoint(function, part, chosen, use_reentrant=False, preserve_rng_state=False)
             for part, chosen in zip(torch.split(inputs, rows), torch.split(ids, rows), strict=True)

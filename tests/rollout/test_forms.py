@@ -120,7 +120,9 @@ class TestEqual:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
     def test_chunks_of_the_head_change_nothing(self, wide_vl, prompts, form, monkeypatch):
-        monkeypatch.setattr("groundrl.rollout.logprobs.CHUNK", 3 * len(wide_vl.allowed))
+        monkeypatch.setattr("groundrl.rollout.logprobs.CHUNK_TOKENS", 3)
+        monkeypatch.setattr("groundrl.rollout.logprobs.CHUNK_LOGITS", 1)
+        assert_equal_to_padded(wide_vl, prompts, form)
         assert_equal_to_padded(wide_vl, prompts, form, entropy_grad=True)
 
     def test_tokens_that_were_not_sampled_are_left_out(self, wide_vl, prompts, form):
