@@ -88,6 +88,50 @@ def audit(
 
 
 @app.command()
+def sweep(
+    config: Annotated[str, typer.Argument(help="A sweep's YAML file, or a shipped one such as ablation.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="KEY=VALUE of the sweep (seeds=3) or of its base (stages.rl.steps=20).")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Runs at the same time; the threads are divided.")] = 1,
+    shard: Annotated[str, typer.Option(help="i/n: on n machines, the i-th part of the seeds.")] = "1/1",
+    dry_run: Annotated[bool, typer.Option(help="Print the plan and, from pilot steps, the time; run nothing.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Begin anew.")] = False,
+    runs: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+) -> None:
+    """Compare arms of a run over seeds: CONFIG names a base, arms, controls, one metric. Goes on where it was.
+
+    Exit code 0: every run is complete; 1: some failed, the others were made; 2: bad input; 130: interrupted.
+    """
+    from rich.console import Console
+
+    from groundrl.experiments.ablation.sweep import dry_run as print_plan
+    from groundrl.experiments.ablation.sweep import parse_shard
+    from groundrl.experiments.ablation.sweep import sweep as run_sweep
+    from groundrl.experiments.config_file import parse_overrides
+
+    console, changes = Console(), parse_overrides(overrides or [])
+    if dry_run:
+        print_plan(config, overrides=changes, processes=processes, shard=parse_shard(shard), console=console)
+        return
+    try:
+        done = run_sweep(
+            config, overrides=changes, processes=processes, shard=parse_shard(shard), overwrite=overwrite, runs=runs
+        )
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted; the same command goes on where it was", err=True)
+        raise typer.Exit(130) from None
+    for text in done.results.sentences:
+        console.print(text, soft_wrap=True, highlight=False)
+    for name in ("ablation.md", "ablation.png", "results.parquet"):
+        if (done.folder / name).is_file():
+            console.print(f"  {done.folder / name}")
+    for run in done.failed:
+        typer.echo(f"failed: {run}; its traceback is in {done.folder / 'errors' / run}.txt", err=True)
+    raise typer.Exit(1 if done.failed else 0)
+
+
+@app.command()
 def bench(
     what: Annotated[str, typer.Argument(help="startup, rewards, factuality or rollouts.")] = "startup",
     case: Annotated[str | None, typer.Option(help="Of rollouts: one case, or plots; all by default.")] = None,
