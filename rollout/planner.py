@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -61,6 +62,7 @@ class Planner:
     ) -> Iterator[tuple[list[int], Batch]]:
         """Micro-batches with the rows they hold, which are numbered prompt by prompt."""
         size = len(completions[0])
+        prompts = [copy.copy(prompt) for prompt in prompts]  # each group's own: an example may come twice in a window
         lengths = [[len(completion.token_ids) for completion in group] for group in completions]
         for share in self._shares([len(prompt) for prompt in prompts], lengths):
             groups = [(len(prompts[place]), [lengths[place][n] for n in numbers]) for place, numbers in share]
