@@ -4,8 +4,8 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test evidence evidence-ablation evidence-audit evidence-base evidence-quickstart evidence-report
-.PHONY: evidence-resume evidence-statistics clean
+.PHONY: quickstart test clean evidence evidence-ablation evidence-algorithms evidence-audit evidence-base
+.PHONY: evidence-quickstart evidence-report evidence-resume evidence-statistics
 
 quickstart: .venv/installed
 	$(BIN)/groundrl train quickstart --overwrite
@@ -16,7 +16,8 @@ test: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-resume evidence-statistics evidence-ablation
+evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-algorithms evidence-resume
+evidence: evidence-statistics evidence-ablation
 
 evidence-base: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_base
@@ -29,6 +30,9 @@ evidence-audit: .venv/installed
 
 evidence-report: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_report
+
+evidence-algorithms: .venv/installed
+	$(BIN)/python -m groundrl.experiments.bench.evidence_algorithms
 
 evidence-resume: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_resume

@@ -11,18 +11,21 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from groundrl.rewards import GroundRLWarning
+from groundrl.rollout.adapters import POLICY
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.records import settle, write_text
 
 STATE = "trainer_state.pt"
+ADAPTER = "adapter.safetensors"
 MANIFEST = "manifest.json"
 BEST = "best"
 WINDOWS = "windows"
@@ -31,7 +34,7 @@ WINDOWS = "windows"
 def save_folder(policy: Policy, folder: Path) -> None:
     """Write the policy's files into `folder`; config.json comes last, so its presence says that all are there."""
     partial = folder.with_name(f".{folder.name}.partial")
-    _save(policy, partial)
+    _save(policy.save, partial)
     _write_manifest(partial, version=policy.version)
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "config.json"):
@@ -39,12 +42,29 @@ def save_folder(policy: Policy, folder: Path) -> None:
     partial.rmdir()
 
 
-def _save(policy: Policy, partial: Path) -> None:
+def _save(write: Callable[[Path], None], partial: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        policy.save(partial)
+        write(partial)
     except SafetensorError as error:  # how a full disk reaches us from safetensors
         raise OSError(f"the weights could not be written to {partial}: {error}") from error
+
+
+def _save_trained(policy: Policy, folder: Path) -> None:
+    """The whole policy, or its adapter alone: what that rests on is the model with which the stage begins."""
+    if policy.adapters.active is None:
+        policy.save(folder)
+    else:
+        folder.mkdir(parents=True)
+        save_file({key: p.detach() for key, p in policy.adapters.parameters(POLICY).items()}, folder / ADAPTER)
+
+
+def _load_trained(policy: Policy, folder: Path) -> None:
+    if policy.adapters.active is None:
+        weights = type(policy.model).from_pretrained(folder, dtype=torch.float32).state_dict()
+        policy.model.load_state_dict(weights)
+    else:
+        policy.adapters.load(POLICY, load_file(folder / ADAPTER))
 
 
 def _write_manifest(folder: Path, *, version: int) -> None:
@@ -86,13 +106,13 @@ def policy_version(folder: Path) -> int:
 
 
 def save_step(policy: Policy, state: Mapping[str, Any], folder: Path, step: int, *, keep_last: int = 2) -> Path:
-    """Write `folder/step-000100` (policy and trainer state) and then remove all but the `keep_last` newest.
+    """Write `folder/step-000100` (what is trained, trainer state) and then remove all but the `keep_last` newest.
 
     Of windows in flight those stay that the oldest checkpoint kept would need.
     """
     target = folder / f"step-{step:06d}"
     partial = folder / f".{target.name}.partial"
-    _save(policy, partial)
+    _save(lambda folder: _save_trained(policy, folder), partial)
     torch.save({**state, "step": step}, partial / STATE)
     _write_manifest(partial, version=policy.version)
     shutil.rmtree(target, ignore_errors=True)
@@ -119,7 +139,7 @@ def save_best(policy: Policy, folder: Path, *, metric: str, value: float, step: 
     except (OSError, ValueError, KeyError, TypeError):
         pass  # there is none yet, or none that can be read
     partial, replaced = folder / f".{BEST}.partial", folder / f".{BEST}.replaced.partial"
-    _save(policy, partial)
+    _save(policy.save, partial)
     write_text(json.dumps({"metric": metric, "value": value, "step": step}) + "\n", partial / "best.json")
     _write_manifest(partial, version=policy.version)
     shutil.rmtree(replaced, ignore_errors=True)
@@ -148,8 +168,7 @@ def load_step(policy: Policy, folder: Path) -> dict[str, Any] | None:
         shutil.rmtree(partial, ignore_errors=True)
     for found in reversed(step_folders(folder)):
         if (fault := damage(found)) is None:
-            weights = type(policy.model).from_pretrained(found, dtype=torch.float32).state_dict()
-            policy.model.load_state_dict(weights)
+            _load_trained(policy, found)
             state: dict[str, Any] = torch.load(found / STATE, weights_only=True, map_location=policy.device)
             return state
         message = f"checkpoint {found} is damaged and left out: {fault}; going on from the one before it"

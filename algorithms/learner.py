@@ -11,11 +11,13 @@ from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor
 
+from groundrl.algorithms.critic import Critic, explained_variance, return_sums
 from groundrl.algorithms.generators import generator_state, set_generator_state
 from groundrl.algorithms.objectives import entropy_bonus
 from groundrl.algorithms.settings import RLSettings
-from groundrl.algorithms.window import LearnBatch, Window, alone
+from groundrl.algorithms.window import LearnBatch, Logprobs, Window, alone
 from groundrl.rewards import Reward
+from groundrl.rollout.batches import Batch
 from groundrl.rollout.logprobs import CompletionLogprobs
 from groundrl.rollout.planner import Planner
 from groundrl.rollout.policy import Policy
@@ -27,7 +29,7 @@ class Learner:
     def __init__(
         self,
         policy: Policy,
-        reference: Policy | None,
+        reference: Logprobs | None,
         settings: RLSettings,
         fabric: Fabric,
         state: dict[str, Any] | None,
@@ -54,26 +56,19 @@ class Learner:
         self.planner = Planner(module, update=settings.update, tokens=settings.micro_batch_tokens)
         self.logprobs, self.optimizer = fabric.setup(module, optimizer)
         self.logprobs.eval()
+        self.critic = Critic(policy, settings.critic, fabric, seed=settings.seed) if settings.critic else None
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda update: min(1.0, (update + 1) / max(1, settings.warmup_steps))
         )
         self.step = self.drawn = 0
         self.bad_steps = 0  # updates in a row that were skipped
         if state is not None:
-            self.step = state["step"]
-            self.drawn = state.get("drawn", self.step * settings.prompts_per_step)
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.schedule.load_state_dict(state["schedule"])
-            policy.version = state["version"]
-            reward.load_state_dict(state["reward"])
-            self.bad_steps = state["bad_steps"]
-            set_generator_state(state["generators"])
+            self._go_on(state)
         self.collecting: dict[str, Any] = {
             "reward": reward,
             "logprobs": self.logprobs,
-            "reference": CompletionLogprobs(reference, temperature=settings.sampling.temperature)
-            if reference is not None
-            else None,
+            "reference": reference,
+            "values": self._with_values if self.critic is not None else None,
             "keep_old": settings.epochs > 1,
             "planner": self.planner,
             "kl_in_reward": settings.clipping.kl_coef if settings.clipping.kl_in_reward else 0.0,
@@ -85,12 +80,32 @@ class Learner:
         self._norms: list[float] = []
         self._gap = torch.zeros(())
         self._updates = 0
+        self._explained = math.nan
+
+    def _go_on(self, state: dict[str, Any]) -> None:
+        """Stand where a checkpoint's `state_dict` stood."""
+        self.step = state["step"]
+        self.drawn = state.get("drawn", self.step * self.settings.prompts_per_step)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.policy.version = state["version"]
+        self.reward.load_state_dict(state["reward"])
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
+        self.bad_steps = state["bad_steps"]
+        self.planner.resume(state["forms"])
+        set_generator_state(state["generators"])
 
     def step_totals(self, window: Window) -> dict[str, Any]:
         """What `epochs` needs: the passes, the micro-batches, and the step's tokens and completions over all ranks."""
         counts = torch.stack([window.completion_mask_NT.sum(), window.completion_mask_NT.any(dim=1).sum().float()])
         counts = self._over_ranks(counts)
         self.total_tokens = max(1.0, float(counts[0]))
+        if self.critic is not None:
+            sums = self._over_ranks(return_sums(window, discount=self.critic.settings.discount))
+            self._explained = explained_variance(sums)
+            if self.step == 0:
+                self.critic.begin(float(sums[1] / sums[0].clamp(min=1)))
         return {
             "count": self.settings.epochs,
             "planner": self.planner,
@@ -98,6 +113,15 @@ class Learner:
             "total_completions": max(1.0, float(counts[1])),
             "max_length": self.settings.sampling.max_new_tokens,
         }
+
+    def forward(
+        self, batch: LearnBatch
+    ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"], Float[Tensor, "N T H"] | None]:
+        """Log-probs, entropy, and the hidden states where a critic reads them."""
+        if self.critic is None or self.critic.apart:
+            return (*self.logprobs(batch.inputs), None)
+        logprobs_NT, entropy_NT, hidden = self.logprobs(batch.inputs, hidden=True)
+        return logprobs_NT, entropy_NT, hidden
 
     def accumulating(self, *, last: bool) -> AbstractContextManager[object]:
         """Gradients are exchanged between ranks only with the last micro-batch."""
@@ -109,16 +133,29 @@ class Learner:
         stats: dict[str, Float[Tensor, ""]],
         logprobs_NT: Float[Tensor, "N T"],
         entropy_NT: Float[Tensor, "N T"],
+        hidden: Float[Tensor, "N T H"] | None,
         batch: LearnBatch,
     ) -> None:
         """Add the micro-batch's gradients and statistics. Ranks are averaged, so its loss counts world_size times."""
         if self.settings.clipping.entropy_coef:
             loss = loss - self.settings.clipping.entropy_coef * entropy_bonus(entropy_NT, batch)
-        self.fabric.backward(loss * self.fabric.world_size)
+        value_loss = torch.zeros_like(loss)
+        if self.critic is not None and not self.critic.apart:
+            value_loss = self.critic.loss(batch, hidden)
+        self.fabric.backward((loss + value_loss) * self.fabric.world_size)
+        if self.critic is not None and self.critic.apart:
+            with self.critic.adapted():
+                value_loss = self.critic.loss(batch, None)
+                self.fabric.backward(value_loss * self.fabric.world_size)
         mask = batch.completion_mask_NT
         with torch.no_grad():
             gap = ((logprobs_NT - batch.sampler_logprobs_NT).abs() * mask).max()
-            sums = {**stats, "loss": loss.detach(), "entropy": (entropy_NT * mask).sum()}
+            sums = {
+                **stats,
+                "loss": loss.detach(),
+                "value_loss": value_loss.detach(),
+                "entropy": (entropy_NT * mask).sum(),
+            }
         for name, value in sums.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         if self._updates == 0:
@@ -135,9 +172,12 @@ class Learner:
         else:
             self.bad_steps = 0
             self._norms.append(float(norm))
-            self.optimizer.step()
-            self.schedule.step()
-            self.policy.version += 1
+            if self.critic is None or self.step >= self.critic.settings.warmup_steps:
+                self.optimizer.step()
+                self.schedule.step()
+                self.policy.version += 1
+        if self.critic is not None:
+            self.critic.update(max_norm=self.settings.max_grad_norm)
         self.optimizer.zero_grad(set_to_none=True)
 
     def _skip(self, norm: Tensor | None) -> None:
@@ -156,7 +196,7 @@ class Learner:
         names = sorted(self._sums)
         sums = self._over_ranks(torch.stack([torch.as_tensor(self._sums[name]).float().cpu() for name in names]))
         totals = dict(zip(names, sums.tolist(), strict=True))
-        loss = totals.pop("loss") / self._updates
+        loss, value_loss = totals.pop("loss") / self._updates, totals.pop("value_loss") / self._updates
         means = {name: value / (self.total_tokens * self._updates) for name, value in totals.items()}
         gap = self.fabric.all_reduce(self._gap.to(self.fabric.device), reduce_op="max")
         statistics = {
@@ -168,6 +208,8 @@ class Learner:
             "lr": float(self.schedule.get_last_lr()[0]),
             "sampler_gap": float(torch.as_tensor(gap)),
         }
+        if self.critic is not None:
+            statistics |= {"value_loss": value_loss, "explained_variance": self._explained}
         self.step += 1
         self.drawn += drawn
         self._reset()
@@ -181,9 +223,18 @@ class Learner:
             "version": self.policy.version,
             "drawn": self.drawn,
             "reward": self.reward.state_dict(),
+            "critic": self.critic.state_dict() if self.critic is not None else None,
             "bad_steps": self.bad_steps,
+            "forms": list(self.planner.forms),
             "generators": generator_state(),
         }
+
+    @torch.no_grad()
+    def _with_values(self, batch: Batch) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
+        assert self.critic is not None
+        logprobs_NT, _, *hidden = self.logprobs(batch, hidden=not self.critic.apart)
+        with self.critic.adapted():
+            return logprobs_NT, self.critic.values(batch, hidden[0] if hidden else None)
 
     def _reset(self) -> None:
         self._sums, self._norms = {}, []

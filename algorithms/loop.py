@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,12 +12,12 @@ from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from groundrl.algorithms.advantages import ADVANTAGES
 from groundrl.algorithms.checkpoint import load_step, save_best, save_step
 from groundrl.algorithms.dynamic_sampling import Draw
 from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.metrics import Clock, reward_metrics
 from groundrl.algorithms.objectives import OBJECTIVES
+from groundrl.algorithms.reference import make_reference
 from groundrl.algorithms.replay import Replay
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import Window, collect, epochs
@@ -58,15 +57,15 @@ def train_rl(
     `record` on rank 0, then the checkpoint is written. A killed run goes on bit by bit as if it had not been: windows
     between the checkpoint and the kill are replayed from their files.
     """
-    reference = frozen_copy(policy) if settings.clipping.kl_coef > 0 else None
+    reference = make_reference(policy, temperature=settings.sampling.temperature) if settings.clipping.kl_coef else None
     learner = Learner(policy, reference, settings, fabric, load_step(policy, folder), reward)
-    estimator, objective = ADVANTAGES[settings.advantage], OBJECTIVES[settings.objective]
+    estimator, objective = settings.estimator, OBJECTIVES[settings.objective]
     order = ShuffledOrder(len(loader.source), seed=settings.seed)
     replay = Replay(folder, reward, settings, fabric)
     with make_scorer(reward, settings) as scorer:
         for step in range(learner.step, settings.steps):
             clock = Clock()
-            engine.sync(policy.model.state_dict(), policy.version)
+            engine.sync(policy.weights(), policy.version)
             scorer.set_step(step)
             draw = Draw(loader, order, settings, fabric, step=step, start=learner.drawn)
             replay.restore(draw)
@@ -82,9 +81,9 @@ def train_rl(
             for batches in epochs(window, advantages_NT, policy, **learner.step_totals(window)):
                 for place, batch in enumerate(batches):
                     with learner.accumulating(last=place + 1 == len(batches)):
-                        logprobs_NT, entropy_NT = learner.logprobs(batch.inputs)
+                        logprobs_NT, entropy_NT, hidden = learner.forward(batch)
                         loss, stats = objective(logprobs_NT, batch, settings.clipping)
-                        learner.backward(loss, stats, logprobs_NT, entropy_NT, batch)
+                        learner.backward(loss, stats, logprobs_NT, entropy_NT, hidden, batch)
                 learner.update()
             clock.lap("update")
             groups, advantages = gather(fabric, window, advantages_NT)
@@ -113,7 +112,7 @@ def gather(
 ) -> tuple[tuple[Group, ...], tuple[tuple[float, ...], ...]]:
     """All ranks' groups in prompt order with the advantages of their completions in the same order."""
     per_group = [
-        _compact(advantages_NT[row : row + window.group_size], window.completion_mask_NT[row : row + window.group_size])
+        compact(advantages_NT[row : row + window.group_size], window.completion_mask_NT[row : row + window.group_size])
         for row in range(0, len(advantages_NT), window.group_size)
     ]
     mine = list(zip(window.groups, per_group, strict=True))
@@ -132,14 +131,7 @@ def make_scorer(reward: Reward, settings: RLSettings) -> Scorer:
     )
 
 
-def frozen_copy(policy: Policy) -> Policy:
-    """The reference: the policy as it stands now, never trained again."""
-    frozen = copy.copy(policy)
-    frozen.model = copy.deepcopy(policy.model).eval().requires_grad_(False)
-    return frozen
-
-
-def _compact(advantages: Float[Tensor, "G T"], mask: Float[Tensor, "G T"]) -> list[tuple[float, ...]]:
+def compact(advantages: Float[Tensor, "G T"], mask: Float[Tensor, "G T"]) -> list[tuple[float, ...]]:
     """Each completion's advantages: one number where every token has the same, else one a token."""
     result = []
     for values, tokens in zip(advantages, mask.bool(), strict=True):

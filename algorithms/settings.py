@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
-from groundrl.algorithms.advantages import BEYOND_THE_GROUP, KL_IN_REWARD
+from groundrl.algorithms.advantages import ADVANTAGES, BEYOND_THE_GROUP, KL_IN_REWARD, Estimator
+from groundrl.algorithms.advantages.gae import gae
+from groundrl.algorithms.critic import CriticSettings
 from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.optimizers import OptimizerName
 from groundrl.rollout.engine import Sampling
@@ -18,6 +21,7 @@ class SFTSettings:
 
     steps: int
     batch_size: int = 64
+    micro_batch_size: int = 64  # rows of one forward; the gradients of a step's micro-batches add up
     optimizer: OptimizerName = "adamw"
     lr: float = 5e-4
     warmup: float = 0.05
@@ -38,6 +42,7 @@ class RLSettings:
     seed: int = 0
     advantage: str = "grpo"
     objective: str = "dapo"
+    critic: CriticSettings | None = None  # for advantage gae
     prompts_per_step: int = 16
     group_size: int = 8
     epochs: int = 1
@@ -79,8 +84,21 @@ class RLSettings:
                 f"kl_in_reward needs an advantage that takes rewards of tokens, one of {', '.join(KL_IN_REWARD)}; "
                 f"{self.advantage} would ignore it"
             )
+        if (self.critic is None) == (self.advantage == "gae"):
+            raise ValueError(
+                "advantage gae needs a critic: set critic, such as critic: {}; or choose another advantage"
+                if self.critic is None
+                else f"advantage {self.advantage} has no use for a critic: set it to gae, or leave critic out"
+            )
         if self.objective == "cispo":
             self._check_cispo()
+
+    @property
+    def estimator(self) -> Estimator:
+        """The advantage of this name, with the critic's discount and decay where there is one."""
+        if self.critic is None:
+            return ADVANTAGES[self.advantage]
+        return partial(gae, discount=self.critic.discount, decay=self.critic.decay)
 
     def _check_cispo(self) -> None:
         if self.clipping.clip_low is not None or self.clipping.dual_clip is not None:

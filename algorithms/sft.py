@@ -76,6 +76,7 @@ class SFTModule(lightning.LightningModule):
         self, policy: Policy, settings: SFTSettings, *, record: Record, folder: Path, state: Mapping[str, Any] | None
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False  # Lightning's accumulation would weigh micro-batches, not tokens, alike
         self.model = policy.model
         self.policy = policy
         self.settings = settings
@@ -92,16 +93,27 @@ class SFTModule(lightning.LightningModule):
         if self.state is not None:
             set_generator_state(self.state["generators"])
 
-    def training_step(self, batch: PaddedBatch, batch_idx: int) -> Tensor:
-        """The mean loss over the answer tokens of the step, across ranks."""
-        total, count = answer_loss(completion_logits(self.policy, batch), batch)
-        everywhere = torch.as_tensor(self.all_gather(torch.stack([total.detach(), count]))).reshape(-1, 2).sum(dim=0)
-        self._row["loss"] = float(everywhere[0] / everywhere[1])
-        self.log("loss", self._row["loss"], prog_bar=True, logger=False)
-        return total * self.trainer.world_size / everywhere[1]  # ranks are averaged: undo that
+    def training_step(self, micro_batches: list[PaddedBatch], batch_idx: int) -> None:
+        """One update from the mean loss over the answer tokens of the step, of all micro-batches and ranks."""
+        count = self._everywhere(torch.stack([batch.completion_mask.sum() for batch in micro_batches]).sum())
+        loss = torch.zeros((), device=self.device)
+        for batch in micro_batches:
+            total, _ = answer_loss(completion_logits(self.policy, batch), batch)
+            self.manual_backward(total * self.trainer.world_size / count)  # ranks are averaged: undo that
+            loss += total.detach()
+        self._row["loss"] = float(self._everywhere(loss) / count)
+        optimizer: Any = self.optimizers()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        schedule: Any = self.lr_schedulers()
+        schedule.step()
+
+    def _everywhere(self, value: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """Its sum over ranks."""
+        return torch.as_tensor(self.all_gather(value.to(self.device))).sum()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Note the gradient's norm before it is clipped. One that is not finite is dropped: the update is skipped."""
+        """Note the gradient's norm and clip it. One that is not finite is dropped: the update is skipped."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(gradients))
         self._row |= {"grad_norm": norm, "lr": float(optimizer.param_groups[0]["lr"])}
@@ -114,8 +126,9 @@ class SFTModule(lightning.LightningModule):
             )
         if self.bad_steps:
             optimizer.zero_grad(set_to_none=True)
+        self.clip_gradients(optimizer, gradient_clip_val=self.settings.max_grad_norm)
 
-    def on_train_batch_end(self, outputs: Any, batch: PaddedBatch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: list[PaddedBatch], batch_idx: int) -> None:
         """Record the step, then write its checkpoint: a kill in between loses nothing. Seconds include loading."""
         now, step = time.perf_counter(), self.start + self.trainer.global_step
         self.record({"stage_step": step, **self._row, "seconds/step": now - self._last})
@@ -168,7 +181,6 @@ def train_sft(
         **hardware,
         precision="bf16-mixed" if policy.autocast_enabled else "32-true",
         max_steps=settings.steps - module.start,
-        gradient_clip_val=settings.max_grad_norm,
         logger=False,
         enable_progress_bar=False,  # `record` shows the progress, as in the RL stage
         enable_checkpointing=False,
@@ -178,10 +190,14 @@ def train_sft(
     rank, world_size = trainer.global_rank, trainer.world_size
     sampler = StepSampler(len(loader.source), settings, rank=rank, world_size=world_size, step=module.start)
 
-    def collate(batch: list[int]) -> PaddedBatch:
+    def collate(batch: list[int]) -> list[PaddedBatch]:
         loaded = [loader[index] for index in batch]
         answers = [policy.encode_answer(example.answer or "") for example, _ in loaded]
-        return pad_batch(policy, [prompt for _, prompt in loaded], answers)
+        size = settings.micro_batch_size
+        return [
+            pad_batch(policy, [prompt for _, prompt in loaded[k : k + size]], answers[k : k + size])
+            for k in range(0, len(batch), size)
+        ]
 
     batches: DataLoader[int] = DataLoader(
         range(len(loader.source)),  # type: ignore[arg-type]

@@ -85,6 +85,8 @@ class LearnBatch:
     total_tokens: float
     total_completions: float
     max_length: int  # tokens that a completion may have
+    old_values_NT: Float[Tensor, "N T"] | None = None  # the critic's before the update, and what it is to learn
+    returns_NT: Float[Tensor, "N T"] | None = None
 
 
 def collect(
@@ -96,19 +98,19 @@ def collect(
     reference: Logprobs | None,
     keep_old: bool,
     planner: Planner,
+    values: Logprobs | None = None,
     kl_in_reward: float = 0.0,
     mask_truncated: bool = False,
     gather: Gather = alone,
 ) -> Window:
     """Pack scored groups; compute the old log-probs where several epochs need them, and the reference's.
 
-    `kl_in_reward` is the weight of the k1 estimate of KL(policy || reference) in each token's reward. With
-    `mask_truncated` completions that ran into the length limit are not learned from; their scores still count in the
-    baseline of their group (DAPO's overlong filtering, arXiv 2503.14476, section 3.4; as TRL).
+    `values` gives log-probs and a critic's values in one pass. `kl_in_reward` is the weight of the k1 estimate of
+    KL(policy || reference) in each token's reward. With `mask_truncated` completions that ran into the length limit are
+    not learned from; their scores still count in the baseline of their group (DAPO's overlong filtering, arXiv
+    2503.14476, section 3.4; as TRL).
     """
-    rewards = _values(groups, None)
-    valid = ~rewards.isnan()
-    valid &= valid.sum(dim=1, keepdim=True) >= 2
+    rewards_PG, valid_PG, parts = score_tensors(groups, reward)
     completions = [completion for group in groups for completion in group.completions]
     shape = (len(completions), max(len(completion.token_ids) for completion in completions))
     mask, sampler_logprobs = torch.zeros(shape), torch.zeros(shape)
@@ -116,23 +118,38 @@ def collect(
         if not (mask_truncated and completion.finish_reason == "length"):
             mask[row, : len(completion.sampled)] = torch.tensor(completion.sampled, dtype=torch.float32)
         sampler_logprobs[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
-    whole = reward.weights == {reward.name: 1.0}  # no sum: its only part is its own value
     window = Window(
         groups=tuple(groups),
         prompts=tuple(policy.encode(group.example) for group in groups),
-        rewards_PG=rewards.where(valid, torch.nan),
-        valid_PG=valid,
-        completion_mask_NT=mask * valid.flatten()[:, None],
+        rewards_PG=rewards_PG,
+        valid_PG=valid_PG,
+        completion_mask_NT=mask * valid_PG.flatten()[:, None],
         sampler_logprobs_NT=sampler_logprobs,
-        parts={n: _values(groups, None if whole else n).where(valid, torch.nan) for n in reward.weights},
+        parts=parts,
         weights=dict(reward.weights),
         gather=gather,
     )
     planner.settle(window.prompts, window.completions, gather)
-    old = _all_logprobs(window, planner, logprobs) if keep_old or kl_in_reward else None
-    ref = _all_logprobs(window, planner, reference) if reference is not None else None
+    old = predicted = None
+    if values is not None:
+        old, predicted = _everywhere(window, planner, values)
+    elif keep_old or kl_in_reward:
+        old, _ = _everywhere(window, planner, logprobs)
+    ref = _everywhere(window, planner, reference)[0] if reference is not None else None
     penalty = kl_in_reward * (old - ref) if kl_in_reward and old is not None and ref is not None else None
-    return replace(window, old_logprobs_NT=old, ref_logprobs_NT=ref, kl_penalty_NT=penalty)
+    return replace(window, old_logprobs_NT=old, ref_logprobs_NT=ref, values_NT=predicted, kl_penalty_NT=penalty)
+
+
+def score_tensors(
+    groups: Sequence[Group], reward: Reward
+) -> tuple[Float[Tensor, "P G"], Bool[Tensor, "P G"], dict[str, Float[Tensor, "P G"]]]:
+    """The scores of groups as the window's `rewards_PG`, `valid_PG` and `parts`; a smaller group is filled up."""
+    rewards = _values(groups, None)
+    valid = ~rewards.isnan()
+    valid &= valid.sum(dim=1, keepdim=True) >= 2
+    whole = reward.weights == {reward.name: 1.0}  # no sum: its only part is its own value
+    parts = {name: _values(groups, None if whole else name).where(valid, torch.nan) for name in reward.weights}
+    return rewards.where(valid, torch.nan), valid, parts
 
 
 def epochs(
@@ -148,6 +165,7 @@ def epochs(
 ) -> Iterator[list[LearnBatch]]:
     """`count` passes over the window, each one optimiser step of the planner's micro-batches."""
     batches = []
+    returns_NT = advantages_NT + window.values_NT if window.values_NT is not None else None
     for rows, inputs in window.batches(planner):
         width = inputs.completion_ids.shape[1]
 
@@ -165,6 +183,8 @@ def epochs(
                 total_tokens=total_tokens,
                 total_completions=total_completions,
                 max_length=max_length,
+                old_values_NT=part(window.values_NT) if window.values_NT is not None else None,
+                returns_NT=part(returns_NT) if returns_NT is not None else None,
             )
         )
     for _ in range(count):
@@ -172,17 +192,18 @@ def epochs(
 
 
 @torch.no_grad()
-def _all_logprobs(window: Window, planner: Planner, logprobs: Logprobs) -> Float[Tensor, "N T"]:
-    result = torch.zeros_like(window.sampler_logprobs_NT)
+def _everywhere(window: Window, planner: Planner, function: Logprobs) -> tuple[Tensor, Tensor]:
+    """What a function gives for each token, `[N, T]` both, over the whole window."""
+    results = torch.zeros_like(window.sampler_logprobs_NT), torch.zeros_like(window.sampler_logprobs_NT)
     for rows, inputs in window.batches(planner):
-        values, _ = logprobs(inputs)
-        result[rows, : values.shape[1]] = values.float().cpu()
-    return result
+        for result, found in zip(results, function(inputs), strict=True):
+            result[rows, : found.shape[1]] = found.float().cpu()
+    return results
 
 
 def _values(groups: Sequence[Group], part: str | None) -> Float[Tensor, "P G"]:
     """The scores' own values, or those of the part of that name; nan where there is none."""
     found = [[score if part is None else score.parts.get(part) for score in group.scores or ()] for group in groups]
-    return torch.tensor(
-        [[torch.nan if s is None or s.value is None else s.value for s in row] for row in found], dtype=torch.float32
-    )
+    values = [[torch.nan if s is None or s.value is None else s.value for s in row] for row in found]
+    longest = max(map(len, values))
+    return torch.tensor([row + [torch.nan] * (longest - len(row)) for row in values], dtype=torch.float32)

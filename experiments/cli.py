@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe such as quickstart.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="KEY=VALUE, such as stages.rl.steps=20 seed=3.")]
+LOG = "A run's folder or its name under runs/, TRL's completions, verl's rollouts, or JSON lines."
 RunPath = Annotated[Path, typer.Argument(help="A run's folder, or its name under runs/.")]
 
 
@@ -85,6 +86,67 @@ def audit(
         console.print(each)
     console.print(f"  {out / 'audit.json'}\n  {out / 'audit.png'}")
     raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def rescore(
+    run: Annotated[Path, typer.Argument(help=LOG)],
+    reward: Annotated[str, typer.Option(help="An expression such as 'SoftF1()', or my_rewards.py:tight.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where rescored.parquet and rescore.json go; default: RUN/rescored.")
+    ] = None,
+) -> None:
+    """Score recorded completions under another REWARD, without a model: what would training have seen?"""
+    import gc
+
+    from rich.console import Console
+
+    from groundrl.experiments.logs import log_reward, open_log
+    from groundrl.experiments.rescore import rescore as rescore_log
+    from groundrl.experiments.rescore_table import rescore_tables
+
+    gc.freeze()  # what is imported is no garbage, and is not looked through again and again
+    log = open_log(run)
+    found = rescore_log(log, log_reward(log, reward))
+    folder = out or (log.folder / "rescored" if log.folder is not None else Path("rescored"))
+    found.write(folder)
+    console = Console()
+    for each in rescore_tables(found):
+        console.print(each)
+    console.print(f"  {folder / 'rescored.parquet'}\n  {folder / 'rescore.json'}")
+
+
+@app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Runs' folders or names; a folder of runs stands for all in it.")],
+    kind: Annotated[
+        str, typer.Option(help="reward, parts, held-out, proxy, iou, length, informative, entropy or loss.")
+    ] = "reward",
+    x: Annotated[str, typer.Option(help="step, samples or seconds.")] = "step",
+    metric: Annotated[str, typer.Option(help="Of held-out and proxy.")] = "iou_mean_greedy",
+    out: Annotated[Path, typer.Option(help="A .png, .svg or .pdf file.")] = Path("plot.png"),
+) -> None:
+    """Draw curves of RUNS: arms overlaid, each the mean over its seeds with a 95 % interval."""
+    from groundrl.experiments.overlay import plot_runs, runs_at
+    from groundrl.experiments.plotting import save_figure
+
+    save_figure(plot_runs(runs_at(runs), kind=kind, x=x, metric=metric), out)
+    typer.echo(f"  {out}")
+
+
+@app.command()
+def view(
+    run: Annotated[Path, typer.Argument(help=LOG)],
+    out: Annotated[Path | None, typer.Option(help="The page; default: RUN/page.html.")] = None,
+) -> None:
+    """Make one HTML page to look at RUN: curves, completions with their boxes and parts, before and after."""
+    from groundrl.experiments.logs import open_log
+    from groundrl.experiments.page import write_page
+
+    log = open_log(run)
+    path = out or (log.folder / "page.html" if log.folder is not None else Path("page.html"))
+    write_page(log, path)
+    typer.echo(f"open {path} in a browser ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @app.command()

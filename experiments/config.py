@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from groundrl.experiments.model_config import CriticConfig, ModelConfig, Strict
 from groundrl.rewards.expression import nearest
 
 METRICS = (
@@ -29,22 +30,6 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # becomes a folder's name
 
 class ConfigError(ValueError):
     """A fault in the configuration: which key, what is wrong, what would be right."""
-
-
-class Strict(BaseModel):
-    """Frozen; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelConfig(Strict):
-    """`path`: `base` (embedded), a Hugging Face folder or an id. `init: random` takes its architecture only."""
-
-    path: str = "base"
-    init: Literal["pretrained", "random"] = "pretrained"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    freeze_vision: bool = False  # never train the vision tower: an image is then encoded once a step
-    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
 
 
 class DataConfig(Strict):
@@ -79,6 +64,7 @@ class SFTStage(Stage):
 
     kind: Literal["sft"]
     batch_size: int = Field(default=64, ge=1)
+    micro_batch_size: int = Field(default=64, ge=1)
     optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(default=1e-5, gt=0.0)
     warmup: float = Field(default=0.05, ge=0.0, le=1.0)
@@ -93,6 +79,7 @@ class RLStage(Stage):
     kind: Literal["rl"]
     advantage: str = "grpo"
     objective: str = "dapo"
+    critic: CriticConfig | None = None
     prompts_per_step: int = Field(default=16, ge=1)
     group_size: int = Field(default=8, ge=2)
     epochs: int = Field(default=1, ge=1)
@@ -178,6 +165,7 @@ class RunConfig(Strict):
     stages: tuple[Annotated[SFTStage | RLStage, Field(discriminator="kind")], ...] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
     hardware: HardwareConfig = HardwareConfig()
+    loggers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ("tensorboard",)
 
     @model_validator(mode="after")
     def _whole(self) -> RunConfig:

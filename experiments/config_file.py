@@ -14,11 +14,11 @@ from groundrl.experiments.config import (
     DataConfig,
     EvaluationConfig,
     HardwareConfig,
-    ModelConfig,
     RLStage,
     RunConfig,
     SFTStage,
 )
+from groundrl.experiments.model_config import CriticConfig, LoraConfig, ModelConfig
 from groundrl.rewards.expression import nearest
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -122,6 +122,8 @@ def _explain(fault: Any, data: Mapping[str, Any]) -> str:
 def _valid_keys(loc: Sequence[int | str]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {
         "model": ModelConfig,
+        "lora": LoraConfig,
+        "critic": CriticConfig,
         "data": DataConfig,
         "evaluation": EvaluationConfig,
         "hardware": HardwareConfig,

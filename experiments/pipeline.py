@@ -24,6 +24,7 @@ from groundrl.algorithms.checkpoint import (
     stage_progress,
 )
 from groundrl.algorithms.loop import HELD_OUT, train_rl
+from groundrl.algorithms.preflight import preflight
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft import train_sft
 from groundrl.experiments.audit import warn_before_training
@@ -32,10 +33,12 @@ from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.evaluation import evaluate, report, summarize
 from groundrl.experiments.figures import draw_run
 from groundrl.experiments.folder import Recorder, RunFolder
+from groundrl.experiments.loggers import check_loggers
 from groundrl.experiments.progress import Progress
-from groundrl.experiments.stage_settings import rl_settings
+from groundrl.experiments.stage_settings import lora_settings, rl_settings
 from groundrl.experiments.unchanged import other_threads
 from groundrl.rewards import ExampleSource, Reward
+from groundrl.rollout.adapters import POLICY
 from groundrl.rollout.loader import Loader
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.records import write_table, write_text
@@ -52,6 +55,7 @@ class Pipeline:
     ) -> None:
         if reward is None and any(isinstance(stage, RLStage) for stage in config.stages):
             raise ConfigError("an RL stage needs a reward: set `reward`, such as `reward: SoftF1()`")
+        check_loggers(config.loggers)
         self.config = config
         self.base = base
         self.folder = folder
@@ -76,11 +80,15 @@ class Pipeline:
                 else:
                     if recorder is not None:
                         recorder.begin(stage.name, offset=offset, steps=stage.steps)
+                    if self.config.model.lora is not None:
+                        policy.adapters.add(POLICY, lora_settings(self.config.model.lora), seed=self.config.seed)
                     self._train(stage, policy, recorder)
                     if self.fabric.is_global_zero:
                         save_folder(policy, checkpoint)
                         shutil.rmtree(checkpoint / WINDOWS, ignore_errors=True)
                     self.fabric.barrier()
+                    if self.config.model.lora is not None:
+                        policy = self._policy(checkpoint)  # the adapter merged, as whoever resumes will find it
                 self._evaluate(stage.name, policy, recorder)
                 offset += stage.steps
         finally:
@@ -105,12 +113,15 @@ class Pipeline:
             if self.config.audit == "warn" and self.fabric.is_global_zero and not stage_progress(checkpoint):
                 warn_before_training(self.reward, source, seed=self.config.seed)
             loader = Loader(policy, source, reserve=stage.max_new_tokens, on_error=self.config.data.on_error)
+            rl = rl_settings(stage, self.config.seed)
+            if self.fabric.is_global_zero and not stage_progress(checkpoint):
+                self.progress.say(preflight(policy, LocalEngine(policy), loader, self.reward, rl).text)
             train_rl(
                 policy,
                 LocalEngine(policy),
                 loader,
                 self.reward,
-                rl_settings(stage, self.config.seed),
+                rl,
                 fabric=self.fabric,
                 record=recorder.rl if recorder is not None else lambda step: None,
                 after_update=lambda step: self._evaluate_within(stage, step, policy, recorder),
@@ -181,6 +192,8 @@ class Pipeline:
             dtype=model.dtype,
             init=model.init if checkpoint is None else "pretrained",
             seed=self.config.seed,
+            quantize=model.quantize,
+            gradient_checkpointing=model.gradient_checkpointing,
             chat_template_kwargs=model.chat_template_kwargs,
         )
         policy.version = 0 if checkpoint is None else policy_version(checkpoint)
@@ -218,7 +231,7 @@ class Pipeline:
             keep += progress
         if done < len(self.config.stages) and keep and (note := other_threads(self.folder)):
             self.progress.say(note)
-        return Recorder(self.folder, self.reward, keep_until=keep, progress=self.progress)
+        return Recorder(self.folder, self.config, self.reward, keep_until=keep, progress=self.progress)
 
     def _note_skipped(self, where: str, loader: Loader) -> None:
         if not loader.skipped or not self.fabric.is_global_zero:

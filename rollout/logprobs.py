@@ -82,22 +82,28 @@ class CompletionLogprobs(nn.Module):
         self.model = policy.model
         self.temperature = temperature
         self.entropy_grad = entropy_grad  # an entropy bonus needs it; else it is a statistic
-        self.splits_head = has_known_head(policy.model)
+        with policy.autocast():
+            self.splits_head = has_known_head(policy.model)
         self.policy = policy
 
-    def forward(self, batch: Batch) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
-        """Log-probability and entropy at each token of the batch's mask, float32; 0 elsewhere."""
+    def forward(self, batch: Batch, *, hidden: bool = False) -> tuple[Tensor, ...]:
+        """Log-probability and entropy `[N, T]` at each token of the batch's mask, float32; 0 elsewhere.
+
+        With `hidden` also the states `[N, T, H]` from which the tokens are predicted; anything outside the mask.
+        """
         policy = self.policy
         kept = batch.completion_mask.bool().to(policy.device)
         ids = batch.completion_ids.to(policy.device)[kept]
-        with policy.autocast():
+        with policy.autocast(), policy.recomputing():
+            states = batch.hidden(policy) if self.splits_head or hidden else torch.zeros(())
             if self.splits_head:
-                chosen, entropy = self._in_chunks(self._from_states, batch.hidden(policy)[kept], ids)
+                chosen, entropy = self._in_chunks(self._from_states, states[kept], ids)
             else:
                 assert isinstance(batch, PaddedBatch), "only this form has logits of the model's own forward"
                 chosen, entropy = self._in_chunks(self._from_logits, completion_logits(policy, batch)[kept], ids)
         place = torch.zeros(kept.shape, device=policy.device)
-        return place.masked_scatter(kept, chosen), place.masked_scatter(kept, entropy)
+        result = place.masked_scatter(kept, chosen), place.masked_scatter(kept, entropy)
+        return (*result, states) if hidden else result
 
     def _in_chunks(
         self, function: Callable[..., tuple[Tensor, Tensor]], inputs: Float[Tensor, "M D"], ids: Int[Tensor, "M"]
@@ -127,6 +133,6 @@ def completion_logits(policy: Policy, batch: PaddedBatch) -> Float[Tensor, "N T 
     """The model's own logits (soft-cap, scale and bias included) that predict each completion token."""
     width = batch.completion_ids.shape[1]
     keep = {"logits_to_keep": width + 1} if "logits_to_keep" in policy.forward_arguments else {}
-    with policy.autocast():
+    with policy.autocast(), policy.recomputing():
         logits: Tensor = policy.model(**batch.model_inputs(policy), **keep, use_cache=False).logits
     return logits[:, -width - 1 : -1]

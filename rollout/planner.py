@@ -53,6 +53,10 @@ class Planner:
             {form: faults[form] or (elsewhere if bad else None) for form, bad in zip(shared, anywhere, strict=True)}
         )
 
+    def resume(self, forms: Sequence[str]) -> None:
+        """Go on with the forms that passed the check on the first window of all, so that the plan is the same."""
+        self.forms, self.settled = tuple(form for form in self.forms if form in forms), True
+
     def batches(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[Completion]]
     ) -> Iterator[tuple[list[int], Batch]]:

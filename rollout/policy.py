@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,17 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from groundrl.rewards import DataError, Example, GroundRLWarning, as_messages
+from groundrl.rollout.adapters import POLICY, Adapters
 from groundrl.rollout.head import backbone
+from groundrl.rollout.loading import (
+    Precision,
+    Quantization,
+    enable_checkpointing,
+    load_image_processor,
+    load_model,
+    quantization_config,
+    save_weights,
+)
 from groundrl.rollout.prompts import Prompt, open_image, plain_text, with_images
 from groundrl.rollout.vision import FeatureCache
 
@@ -39,6 +50,7 @@ class Policy:
         chat_template_kwargs: Mapping[str, object] | None = None,
     ) -> None:
         self.model = model
+        self.adapters = Adapters(model)
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.autocast_enabled = autocast
@@ -61,16 +73,20 @@ class Policy:
         cls,
         path: str | Path,
         *,
-        dtype: Literal["float32", "bfloat16"] = "float32",
+        dtype: Precision = "float32",
         init: Literal["pretrained", "random"] = "pretrained",
         seed: int = 0,
+        quantize: Quantization | None = None,
+        gradient_checkpointing: bool = False,
         chat_template_kwargs: Mapping[str, object] | None = None,
     ) -> Policy:
         """Load a Hugging Face folder or id; `init="random"` takes its architecture only.
 
-        `dtype="bfloat16"` computes in bfloat16 with float32 weights and losses.
+        `dtype="bfloat16"` computes in bfloat16 with float32 weights and losses. `quantize="4bit"` stores the language
+        model's matrices in 4 bits (then only an adapter can be trained). `gradient_checkpointing` keeps no activations
+        inside the layers but computes them again in the backward pass.
         """
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer
 
         if Path(path).exists() and not (Path(path) / "config.json").is_file():
             raise ValueError(f"{path} is not a checkpoint: it has no config.json; give a Hugging Face folder or id")
@@ -84,20 +100,13 @@ class Policy:
             raise ValueError(
                 f"{path} has the vision architecture {config.model_type!r}; supported are the Qwen-VL models"
             )
-        auto: Any = AutoModelForImageTextToText if vision else AutoModelForCausalLM
-        if init == "random":
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                model = auto.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
-        else:
-            try:
-                model = auto.from_pretrained(path, dtype=torch.float32, attn_implementation=_attention(auto, config))
-            except OSError as error:
-                raise ValueError(f"{path} has no weights that can be loaded: {error}") from error
+        model = load_model(path, config, init=init, seed=seed, quantization=quantization_config(quantize, dtype))
+        if gradient_checkpointing:
+            enable_checkpointing(model)
         return cls(
             model,
             tokenizer,
-            _load_image_processor(path) if vision else None,
+            load_image_processor(path) if vision else None,
             autocast=dtype == "bfloat16",
             chat_template_kwargs=chat_template_kwargs,
         )
@@ -111,6 +120,27 @@ class Policy:
     def autocast(self) -> torch.autocast:
         """The precision in which every forward of this policy runs, sampling and training alike."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast_enabled)
+
+    @contextmanager
+    def recomputing(self) -> Iterator[None]:
+        """Inside, a forward with gradients computes its layers again in the backward pass, where that was asked for.
+
+        transformers does so in training mode only, and RL is in evaluation mode: no dropout. So the layers themselves,
+        not what they are made of, are in training mode here.
+        """
+        layers = [layer for layer in self.model.modules() if getattr(layer, "gradient_checkpointing", False)]
+        before = [layer.training for layer in layers]
+        for layer in layers:
+            layer.training = torch.is_grad_enabled()
+        try:
+            yield
+        finally:
+            for layer, training in zip(layers, before, strict=True):
+                layer.training = training
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The weights by the names of a plain model of this class, its adapter merged into them."""
+        return self.adapters.merged(POLICY)
 
     @cached_property
     def forward_arguments(self) -> frozenset[str]:
@@ -186,8 +216,11 @@ class Policy:
         return text
 
     def save(self, folder: Path) -> None:
-        """Write a Hugging Face folder that plain `from_pretrained` loads; the folder must not exist yet."""
-        self.model.save_pretrained(folder)
+        """Write a Hugging Face folder that plain `from_pretrained` loads, adapter merged; it must not exist yet."""
+        if self.adapters.active is None:
+            self.model.save_pretrained(folder)
+        else:
+            save_weights(self.model, self.weights(), folder)
         self.tokenizer.save_pretrained(folder)
         if self.image_processor is not None:
             self.image_processor.save_pretrained(folder)
@@ -252,19 +285,3 @@ def end_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     if not ids:
         raise ValueError("neither the tokenizer nor generation_config.json names an end token (eos_token_id)")
     return tuple(dict.fromkeys(ids))
-
-
-def _attention(auto: Any, config: Any) -> str | None:
-    """sdpa where the architecture has it, else its own default."""
-    model_class = auto._model_mapping.get(type(config), None)
-    model_class = model_class[0] if isinstance(model_class, tuple) else model_class
-    return "sdpa" if getattr(model_class, "_supports_sdpa", False) else None
-
-
-def _load_image_processor(path: str | Path) -> Any:
-    from transformers import AutoImageProcessor
-
-    try:
-        return AutoImageProcessor.from_pretrained(path)
-    except OSError as error:
-        raise ValueError(f"{path} is a vision model without a preprocessor_config.json: {error}") from error

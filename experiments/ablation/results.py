@@ -68,7 +68,7 @@ def read_results(plan: Plan) -> Results:
 def write_results(plan: Plan, failed: Mapping[Job, str]) -> Results | None:
     """Write the three files and give what they hold; None where no run is complete."""
     from groundrl.experiments.ablation.figure import draw_ablation
-    from groundrl.experiments.figures import save_figure
+    from groundrl.experiments.plotting import save_figure
 
     results = read_results(plan)
     if not results.rows:

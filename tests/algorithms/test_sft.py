@@ -76,6 +76,35 @@ class TestLoss:
         (row,) = train(text_policy, text_examples, tmp_path, steps=1, batch_size=3)
         assert row["loss"] == pytest.approx(float(total / count), abs=1e-6)
 
+    def test_micro_batches_change_nothing_but_rounding(self, tiny_text, text_examples, tmp_path):
+        """Unequal ones: answers of 2 to 15 tokens, two rows and one. Clipped too: the norm is well above 1e-3."""
+        found = []
+        for size in (3, 2):
+            policy, gradients = Policy.load(tiny_text), {}
+            for name, p in policy.model.named_parameters():
+                p.register_post_accumulate_grad_hook(lambda p, n=name, g=gradients: g.update({n: p.grad.clone()}))
+            (row,) = train(policy, text_examples, tmp_path / str(size), steps=1, batch_size=3, micro_batch_size=size)
+            assert row["grad_norm"] > 1e-3
+            found.append((gradients, row["loss"], row["grad_norm"]))
+        torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-6)
+        assert found[0][1:] == pytest.approx(found[1][1:], rel=1e-5)
+
+
+def test_the_gradient_is_clipped(tiny_text, text_examples, tmp_path, monkeypatch):
+    """What the optimiser is given has the norm that was asked for; the row has that of before."""
+    given = []
+    step = torch.optim.AdamW.step
+
+    def watch(self, closure=None):
+        result = step(self, closure)
+        given.append(float(torch.nn.utils.get_total_norm([p.grad for g in self.param_groups for p in g["params"]])))
+        return result
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watch)
+    (row,) = train(Policy.load(tiny_text), text_examples, tmp_path, steps=1, batch_size=3, max_grad_norm=0.01)
+    assert row["grad_norm"] > 0.02
+    assert given == [pytest.approx(0.01, rel=1e-3)]
+
 
 def test_the_schedule_by_hand():
     """10 steps, 2 of warm-up: 1/2, 1, then (1 + cos(pi k / 8)) / 2 for k = 0, 1, ... 7, and 0 from there on."""

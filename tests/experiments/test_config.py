@@ -1,11 +1,14 @@
 """A configuration says one run; what is wrong in it is named with its key and the nearest valid one."""
 
+import re
+
 import pytest
 
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.config import ConfigError
 from groundrl.experiments.config_file import RECIPES, find_config, load_config, parse_overrides
 from groundrl.experiments.stage_settings import rl_settings
+from groundrl.rollout.adapters import LoraSettings
 
 
 def recipe(**changes):
@@ -150,3 +153,29 @@ def test_the_best_by_a_held_out_metric_must_be_measured(metric, changes, message
     with pytest.raises(ConfigError, match=message):
         recipe(**{"stages.rl.keep_best": metric, **changes})
     assert recipe(**{"stages.rl.keep_best": "held_out/iou_mean", "evaluation.every": 5}).stages[1].keep_best
+
+
+class TestAdapterAndCritic:
+    """The keys of `model.lora`, `model.quantize` and a stage's `critic`."""
+
+    def test_a_few_keys_with_defaults(self):
+        config, _ = load_config("ppo", {"model.lora.rank": 8, "stages.rl.critic.lora": {}})
+        assert (config.model.lora.rank, config.model.lora.targets, config.model.lora.dropout) == (8, "language", 0.0)
+        settings = rl_settings(config.stages[1], 0)
+        assert settings.critic.lora == LoraSettings()
+        assert settings.critic.decay == 1.0
+
+    @pytest.mark.parametrize(
+        ("overrides", "message"),
+        [
+            ({"model.lora.rank": 0}, "model.lora.rank: Input should be greater than or equal to 1"),
+            ({"model.lora.rnak": 8}, "unknown key model.lora.rnak; did you mean 'rank'"),
+            ({"model.quantize": "4bit"}, "weights in 4 bits cannot be trained, set lora too"),
+            ({"stages.rl.critic.vf": 1.0}, "unknown key stages.rl.critic.vf; did you mean 'vf_coef'"),
+            ({"stages.rl.critic": None}, "stages.rl: advantage gae needs a critic: set critic, such as critic: {}"),
+            ({"stages.rl.advantage": "grpo"}, "advantage grpo has no use for a critic"),
+        ],
+    )
+    def test_faults_are_one_sentence(self, overrides, message):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            load_config("ppo", overrides)

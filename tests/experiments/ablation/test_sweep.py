@@ -91,8 +91,8 @@ def test_killed_twice_and_resumed_it_leaves_the_same_bytes(undisturbed, tiny_swe
     saved = loop.save_step
 
     def killed_at(step):
-        def save(policy, state, folder, at):
-            saved(policy, state, folder, at)
+        def save(policy, state, folder, at, **keep):
+            saved(policy, state, folder, at, **keep)
             if at == step:
                 raise KeyboardInterrupt
 

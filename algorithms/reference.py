@@ -1,0 +1,32 @@
+"""The reference policy: the policy as it was before the stage, which a KL penalty keeps it close to."""
+
+from __future__ import annotations
+
+import copy
+
+from jaxtyping import Float
+from torch import Tensor
+
+from groundrl.algorithms.window import Logprobs
+from groundrl.rollout.batches import Batch
+from groundrl.rollout.logprobs import CompletionLogprobs
+from groundrl.rollout.policy import Policy
+
+
+def make_reference(policy: Policy, *, temperature: float) -> Logprobs:
+    """Its log-probs: those of the policy's own model with the adapter switched off, else of a frozen copy.
+
+    Call it before the policy's first update; no gradient may be asked of it.
+    """
+    if policy.adapters.active is None:
+        frozen = copy.copy(policy)
+        frozen.model = copy.deepcopy(policy.model).eval().requires_grad_(False)
+        return CompletionLogprobs(frozen, temperature=temperature)
+    module = CompletionLogprobs(policy, temperature=temperature)
+
+    def without_adapter(batch: Batch) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
+        with policy.adapters.only(None):
+            logprobs_NT, entropy_NT = module(batch)
+        return logprobs_NT, entropy_NT
+
+    return without_adapter
