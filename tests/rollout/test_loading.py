@@ -20,7 +20,7 @@ def gradients(policy: Policy, examples) -> tuple[dict[str, torch.Tensor], int]:
     policy.model.eval()
     calls = []
     layer = policy.model.get_decoder().layers[0].mlp
-    handle = layer.register_forward_hook(lambda *rest: calls.append(1))
+    handle = layer.register_forward_pre_hook(lambda *rest: calls.append(1))  # a recomputation stops early
     batch = pad_batch(policy, [policy.encode(example) for example in examples], [[5, 6, 7], [8]])
     values, _ = CompletionLogprobs(policy, temperature=1.0)(batch)
     calls.clear()
