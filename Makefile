@@ -4,7 +4,8 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test evidence evidence-audit evidence-base evidence-quickstart evidence-report evidence-resume evidence-algorithms clean
+.PHONY: quickstart test clean evidence evidence-ablation evidence-algorithms evidence-audit evidence-base
+.PHONY: evidence-quickstart evidence-report evidence-resume evidence-statistics
 
 quickstart: .venv/installed
 	$(BIN)/groundrl train quickstart --overwrite
@@ -16,6 +17,7 @@ test: .venv/installed-dev
 	$(BIN)/pytest
 
 evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-algorithms evidence-resume
+evidence: evidence-statistics evidence-ablation
 
 evidence-base: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_base
@@ -34,6 +36,13 @@ evidence-algorithms: .venv/installed
 
 evidence-resume: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_resume
+
+evidence-statistics: .venv/installed
+	$(BIN)/python -m groundrl.experiments.bench.evidence_statistics
+
+# 8 seeds: hours. It goes on where it was.
+evidence-ablation: .venv/installed
+	$(BIN)/groundrl sweep ablation name=ablation-8 seeds=8 --processes 2 --runs runs/evidence
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -63,16 +63,7 @@ class Learner:
         self.step = self.drawn = 0
         self.bad_steps = 0  # updates in a row that were skipped
         if state is not None:
-            self.step = state["step"]
-            self.drawn = state.get("drawn", self.step * settings.prompts_per_step)
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.schedule.load_state_dict(state["schedule"])
-            policy.version = state["version"]
-            reward.load_state_dict(state["reward"])
-            if self.critic is not None:
-                self.critic.load_state_dict(state["critic"])
-            self.bad_steps = state["bad_steps"]
-            set_generator_state(state["generators"])
+            self._go_on(state)
         self.collecting: dict[str, Any] = {
             "reward": reward,
             "logprobs": self.logprobs,
@@ -90,6 +81,20 @@ class Learner:
         self._gap = torch.zeros(())
         self._updates = 0
         self._explained = math.nan
+
+    def _go_on(self, state: dict[str, Any]) -> None:
+        """Stand where a checkpoint's `state_dict` stood."""
+        self.step = state["step"]
+        self.drawn = state.get("drawn", self.step * self.settings.prompts_per_step)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.policy.version = state["version"]
+        self.reward.load_state_dict(state["reward"])
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
+        self.bad_steps = state["bad_steps"]
+        self.planner.resume(state["forms"])
+        set_generator_state(state["generators"])
 
     def step_totals(self, window: Window) -> dict[str, Any]:
         """What `epochs` needs: the passes, the micro-batches, and the step's tokens and completions over all ranks."""
@@ -220,6 +225,7 @@ class Learner:
             "reward": self.reward.state_dict(),
             "critic": self.critic.state_dict() if self.critic is not None else None,
             "bad_steps": self.bad_steps,
+            "forms": list(self.planner.forms),
             "generators": generator_state(),
         }
 

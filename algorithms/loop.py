@@ -112,7 +112,7 @@ def gather(
 ) -> tuple[tuple[Group, ...], tuple[tuple[float, ...], ...]]:
     """All ranks' groups in prompt order with the advantages of their completions in the same order."""
     per_group = [
-        _compact(advantages_NT[row : row + window.group_size], window.completion_mask_NT[row : row + window.group_size])
+        compact(advantages_NT[row : row + window.group_size], window.completion_mask_NT[row : row + window.group_size])
         for row in range(0, len(advantages_NT), window.group_size)
     ]
     mine = list(zip(window.groups, per_group, strict=True))
@@ -131,7 +131,7 @@ def make_scorer(reward: Reward, settings: RLSettings) -> Scorer:
     )
 
 
-def _compact(advantages: Float[Tensor, "G T"], mask: Float[Tensor, "G T"]) -> list[tuple[float, ...]]:
+def compact(advantages: Float[Tensor, "G T"], mask: Float[Tensor, "G T"]) -> list[tuple[float, ...]]:
     """Each completion's advantages: one number where every token has the same, else one a token."""
     result = []
     for values, tokens in zip(advantages, mask.bool(), strict=True):

@@ -110,9 +110,7 @@ def collect(
     not learned from; their scores still count in the baseline of their group (DAPO's overlong filtering, arXiv
     2503.14476, section 3.4; as TRL).
     """
-    rewards = _values(groups, None)
-    valid = ~rewards.isnan()
-    valid &= valid.sum(dim=1, keepdim=True) >= 2
+    rewards_PG, valid_PG, parts = score_tensors(groups, reward)
     completions = [completion for group in groups for completion in group.completions]
     shape = (len(completions), max(len(completion.token_ids) for completion in completions))
     mask, sampler_logprobs = torch.zeros(shape), torch.zeros(shape)
@@ -120,15 +118,14 @@ def collect(
         if not (mask_truncated and completion.finish_reason == "length"):
             mask[row, : len(completion.sampled)] = torch.tensor(completion.sampled, dtype=torch.float32)
         sampler_logprobs[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
-    whole = reward.weights == {reward.name: 1.0}  # no sum: its only part is its own value
     window = Window(
         groups=tuple(groups),
         prompts=tuple(policy.encode(group.example) for group in groups),
-        rewards_PG=rewards.where(valid, torch.nan),
-        valid_PG=valid,
-        completion_mask_NT=mask * valid.flatten()[:, None],
+        rewards_PG=rewards_PG,
+        valid_PG=valid_PG,
+        completion_mask_NT=mask * valid_PG.flatten()[:, None],
         sampler_logprobs_NT=sampler_logprobs,
-        parts={n: _values(groups, None if whole else n).where(valid, torch.nan) for n in reward.weights},
+        parts=parts,
         weights=dict(reward.weights),
         gather=gather,
     )
@@ -141,6 +138,18 @@ def collect(
     ref = _everywhere(window, planner, reference)[0] if reference is not None else None
     penalty = kl_in_reward * (old - ref) if kl_in_reward and old is not None and ref is not None else None
     return replace(window, old_logprobs_NT=old, ref_logprobs_NT=ref, values_NT=predicted, kl_penalty_NT=penalty)
+
+
+def score_tensors(
+    groups: Sequence[Group], reward: Reward
+) -> tuple[Float[Tensor, "P G"], Bool[Tensor, "P G"], dict[str, Float[Tensor, "P G"]]]:
+    """The scores of groups as the window's `rewards_PG`, `valid_PG` and `parts`; a smaller group is filled up."""
+    rewards = _values(groups, None)
+    valid = ~rewards.isnan()
+    valid &= valid.sum(dim=1, keepdim=True) >= 2
+    whole = reward.weights == {reward.name: 1.0}  # no sum: its only part is its own value
+    parts = {name: _values(groups, None if whole else name).where(valid, torch.nan) for name in reward.weights}
+    return rewards.where(valid, torch.nan), valid, parts
 
 
 def epochs(
@@ -195,6 +204,6 @@ def _everywhere(window: Window, planner: Planner, function: Logprobs) -> tuple[T
 def _values(groups: Sequence[Group], part: str | None) -> Float[Tensor, "P G"]:
     """The scores' own values, or those of the part of that name; nan where there is none."""
     found = [[score if part is None else score.parts.get(part) for score in group.scores or ()] for group in groups]
-    return torch.tensor(
-        [[torch.nan if s is None or s.value is None else s.value for s in row] for row in found], dtype=torch.float32
-    )
+    values = [[torch.nan if s is None or s.value is None else s.value for s in row] for row in found]
+    longest = max(map(len, values))
+    return torch.tensor([row + [torch.nan] * (longest - len(row)) for row in values], dtype=torch.float32)

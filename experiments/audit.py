@@ -13,6 +13,7 @@ import numpy as np
 from groundrl.experiments.config import ConfigError, RLStage, RunConfig
 from groundrl.experiments.config_file import find_config, load_config
 from groundrl.experiments.data.sources import load_source
+from groundrl.experiments.logs import foreign_examples
 from groundrl.experiments.user_rewards import USER_CODE, build_reward, load_user_reward
 from groundrl.rewards import (
     AuditReport,
@@ -54,17 +55,15 @@ def named_reward(named: str, *, data: str | None, seed: int) -> tuple[Reward, Ex
     user = USER_CODE.fullmatch(named.strip())
     given = _spec(data) if data is not None else None
     if user is not None:
-        return load_user_reward(base / user["file"], user["name"]), load_source(
-            given or DEFAULT_DATA, seed=seed, base=base
-        )
+        return load_user_reward(base / user["file"], user["name"]), _load(given or DEFAULT_DATA, seed=seed, base=base)
     if Path(named).suffix in (".yaml", ".yml") or not any(mark in named for mark in "()+*"):
         config, folder = load_config(find_config(named), {})
         reward = build_reward(config, folder)
         if reward is None:
             raise ConfigError(f"{named} has no reward to audit")
         own, place = (given, base) if given is not None else (_train_data(config), folder)
-        return reward, load_source(own, seed=seed, base=place)
-    return parse_reward(named), load_source(given or DEFAULT_DATA, seed=seed, base=base)
+        return reward, _load(own, seed=seed, base=place)
+    return parse_reward(named), _load(given or DEFAULT_DATA, seed=seed, base=base)
 
 
 def sample_examples(source: ExampleSource, count: int, *, seed: int) -> list[Example]:
@@ -115,6 +114,12 @@ def _train_data(config: RunConfig) -> Source:
     last = config.stages[-1].data
     own = config.data.train or (last.train if last is not None else None)
     return own if own is not None else DEFAULT_DATA
+
+
+def _load(spec: Source, *, seed: int, base: Path) -> ExampleSource:
+    """The data of a configuration, or the examples of a log that another trainer wrote."""
+    logged = foreign_examples(base / spec) if isinstance(spec, str) else None
+    return load_source(spec, seed=seed, base=base) if logged is None else logged
 
 
 def _spec(data: str) -> Source:

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from groundrl.experiments.figures import draw_boxes, save_figure
+from groundrl.experiments.figures import draw_boxes
+from groundrl.experiments.plotting import save_figure
 from groundrl.rewards import AuditReport, Completion, Example
 from groundrl.rewards.audit.report import Offence, PolicyResult
 

@@ -38,7 +38,7 @@ def tables(report: AuditReport) -> list[Any]:
         found.append(Text(f"\n{title}", style="bold"))
         for offence in offences[:SHOWN]:
             pays = f"pays {number(offence.score)}, gold {number(offence.gold)}"
-            found.append(Text(f"  {offence.example_id}  {pays}: {_short(offence.text)}"))
+            found.append(Text(f"  {offence.example_id}  {pays}: {short(offence.text)}"))
     found.append(Text(f"\n{report.verdict}", style="bold green" if report.passed else "bold red"))
     return found
 
@@ -54,6 +54,7 @@ def _with_interval(value: float | None, interval: tuple[float, float] | None) ->
     return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval is not None else "")
 
 
-def _short(text: str, limit: int = 160) -> str:
+def short(text: str, limit: int = 160) -> str:
+    """A text on one line, in quotes, what cannot be printed left out."""
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return repr(line if len(line) <= limit else f"{line[: limit - 40]} ... {line[-35:]}")

@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe such as quickstart.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="KEY=VALUE, such as stages.rl.steps=20 seed=3.")]
+LOG = "A run's folder or its name under runs/, TRL's completions, verl's rollouts, or JSON lines."
 RunPath = Annotated[Path, typer.Argument(help="A run's folder, or its name under runs/.")]
 
 
@@ -85,6 +86,111 @@ def audit(
         console.print(each)
     console.print(f"  {out / 'audit.json'}\n  {out / 'audit.png'}")
     raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def rescore(
+    run: Annotated[Path, typer.Argument(help=LOG)],
+    reward: Annotated[str, typer.Option(help="An expression such as 'SoftF1()', or my_rewards.py:tight.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where rescored.parquet and rescore.json go; default: RUN/rescored.")
+    ] = None,
+) -> None:
+    """Score recorded completions under another REWARD, without a model: what would training have seen?"""
+    import gc
+
+    from rich.console import Console
+
+    from groundrl.experiments.logs import log_reward, open_log
+    from groundrl.experiments.rescore import rescore as rescore_log
+    from groundrl.experiments.rescore_table import rescore_tables
+
+    gc.freeze()  # what is imported is no garbage, and is not looked through again and again
+    log = open_log(run)
+    found = rescore_log(log, log_reward(log, reward))
+    folder = out or (log.folder / "rescored" if log.folder is not None else Path("rescored"))
+    found.write(folder)
+    console = Console()
+    for each in rescore_tables(found):
+        console.print(each)
+    console.print(f"  {folder / 'rescored.parquet'}\n  {folder / 'rescore.json'}")
+
+
+@app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Runs' folders or names; a folder of runs stands for all in it.")],
+    kind: Annotated[
+        str, typer.Option(help="reward, parts, held-out, proxy, iou, length, informative, entropy or loss.")
+    ] = "reward",
+    x: Annotated[str, typer.Option(help="step, samples or seconds.")] = "step",
+    metric: Annotated[str, typer.Option(help="Of held-out and proxy.")] = "iou_mean_greedy",
+    out: Annotated[Path, typer.Option(help="A .png, .svg or .pdf file.")] = Path("plot.png"),
+) -> None:
+    """Draw curves of RUNS: arms overlaid, each the mean over its seeds with a 95 % interval."""
+    from groundrl.experiments.overlay import plot_runs, runs_at
+    from groundrl.experiments.plotting import save_figure
+
+    save_figure(plot_runs(runs_at(runs), kind=kind, x=x, metric=metric), out)
+    typer.echo(f"  {out}")
+
+
+@app.command()
+def view(
+    run: Annotated[Path, typer.Argument(help=LOG)],
+    out: Annotated[Path | None, typer.Option(help="The page; default: RUN/page.html.")] = None,
+) -> None:
+    """Make one HTML page to look at RUN: curves, completions with their boxes and parts, before and after."""
+    from groundrl.experiments.logs import open_log
+    from groundrl.experiments.page import write_page
+
+    log = open_log(run)
+    path = out or (log.folder / "page.html" if log.folder is not None else Path("page.html"))
+    write_page(log, path)
+    typer.echo(f"open {path} in a browser ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@app.command()
+def sweep(
+    config: Annotated[str, typer.Argument(help="A sweep's YAML file, or a shipped one such as ablation.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="KEY=VALUE of the sweep (seeds=3) or of its base (stages.rl.steps=20).")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Runs at the same time; the threads are divided.")] = 1,
+    shard: Annotated[str, typer.Option(help="i/n: on n machines, the i-th part of the seeds.")] = "1/1",
+    dry_run: Annotated[bool, typer.Option(help="Print the plan and, from pilot steps, the time; run nothing.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Begin anew.")] = False,
+    runs: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+) -> None:
+    """Compare arms of a run over seeds: CONFIG names a base, arms, controls, one metric. Goes on where it was.
+
+    Exit code 0: every run is complete; 1: some failed, the others were made; 2: bad input; 130: interrupted.
+    """
+    from rich.console import Console
+
+    from groundrl.experiments.ablation.sweep import dry_run as print_plan
+    from groundrl.experiments.ablation.sweep import parse_shard
+    from groundrl.experiments.ablation.sweep import sweep as run_sweep
+    from groundrl.experiments.config_file import parse_overrides
+
+    console, changes = Console(), parse_overrides(overrides or [])
+    if dry_run:
+        print_plan(config, overrides=changes, processes=processes, shard=parse_shard(shard), console=console)
+        return
+    try:
+        done = run_sweep(
+            config, overrides=changes, processes=processes, shard=parse_shard(shard), overwrite=overwrite, runs=runs
+        )
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted; the same command goes on where it was", err=True)
+        raise typer.Exit(130) from None
+    for text in done.results.sentences:
+        console.print(text, soft_wrap=True, highlight=False)
+    for name in ("ablation.md", "ablation.png", "results.parquet"):
+        if (done.folder / name).is_file():
+            console.print(f"  {done.folder / name}")
+    for run in done.failed:
+        typer.echo(f"failed: {run}; its traceback is in {done.folder / 'errors' / run}.txt", err=True)
+    raise typer.Exit(1 if done.failed else 0)
 
 
 @app.command()

@@ -165,6 +165,7 @@ class RunConfig(Strict):
     stages: tuple[Annotated[SFTStage | RLStage, Field(discriminator="kind")], ...] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
     hardware: HardwareConfig = HardwareConfig()
+    loggers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ("tensorboard",)
 
     @model_validator(mode="after")
     def _whole(self) -> RunConfig:

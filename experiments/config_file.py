@@ -30,24 +30,27 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, 
     `source` is a path, the name of a shipped recipe, or a mapping; `overrides` maps dotted keys to values, a stage by
     its name (`stages.rl.steps`).
     """
-    base = Path.cwd()
-    if isinstance(source, Mapping):
-        data = dict(source)
-    else:
-        path = find_config(source)
-        base = base if RECIPES in path.parents else path.resolve().parent
-        try:
-            data = yaml.safe_load(path.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not YAML: {error}") from None
-        if not isinstance(data, dict):
-            raise ConfigError(f"{path} holds no mapping of keys to values")
+    data, base = (dict(source), Path.cwd()) if isinstance(source, Mapping) else read_config(source)
+    if "arms" in data:
+        raise ConfigError(f"{data.get('name', 'this')} is a sweep, not a run: use `groundrl sweep`")
     for key, value in overrides.items():
         _override(data, key, value)
     try:
         return RunConfig.model_validate(data), base
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(fault, data) for fault in error.errors())) from None
+
+
+def read_config(source: str | Path) -> tuple[dict[str, Any], Path]:
+    """The keys of a YAML file or a shipped recipe, and the folder to which its paths are relative."""
+    path = find_config(source)
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds no mapping of keys to values")
+    return data, Path.cwd() if RECIPES in path.parents else path.resolve().parent
 
 
 def find_config(source: str | Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shutil
@@ -13,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 
+from groundrl.algorithms.health import Watch
 from groundrl.algorithms.loop import RLStep
 from groundrl.experiments.config import ConfigError, RunConfig
+from groundrl.experiments.contact_sheet import captions, contact_sheet
 from groundrl.experiments.evaluation import set_iou
+from groundrl.experiments.loggers import log_picture, make_loggers
 from groundrl.experiments.progress import Progress
-from groundrl.rewards import Reward
+from groundrl.rewards import Group, Reward
 from groundrl.rollout.records import ExampleStore, MetricsFile, completion_rows, settle, write_table, write_text
 
+PICTURE_EVERY = 10  # steps
 PACKAGES = ("groundrl", "torch", "transformers", "lightning", "peft", "accelerate", "trl", "numpy", "scipy", "pyarrow")
 
 
@@ -32,6 +36,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.jsonl"
+        self.health = path / "health.jsonl"
         self.rollouts = path / "rollouts"
         self.evaluation = path / "evaluation.json"
         self.curves = path / "curves.png"
@@ -116,12 +121,14 @@ def plan(config: RunConfig, reward: Reward | None) -> dict[str, Any]:
 
 
 class Recorder:
-    """Writes each step as it happens: metrics.jsonl, TensorBoard, rollouts, examples, progress. Rank 0 alone has one.
+    """Writes each step as it happens: metrics.jsonl, loggers, rollouts, examples, progress. Rank 0 alone has one.
 
     What lies past `keep_until` (global steps) belongs to steps that are made again, and is cut off.
     """
 
-    def __init__(self, folder: RunFolder, reward: Reward | None, *, keep_until: int, progress: Progress) -> None:
+    def __init__(
+        self, folder: RunFolder, config: RunConfig, reward: Reward | None, *, keep_until: int, progress: Progress
+    ) -> None:
         self.folder = folder
         self.fingerprint = reward.fingerprint if reward is not None else ""
         self.metrics = MetricsFile(folder.metrics, keep_until=keep_until)
@@ -129,15 +136,20 @@ class Recorder:
             if int(file.stem.removeprefix("step-")) > keep_until:
                 file.unlink()
         self.examples = ExampleStore(folder.path)
-        # TensorBoard leaves out what earlier files hold from the purged step on.
-        self.board = TensorBoardLogger(folder.path, name="tensorboard", version="", purge_step=keep_until + 1)
+        self.loggers = make_loggers(config, folder.path, keep_until=keep_until)
+        self.health = MetricsFile(folder.health, keep_until=keep_until)
         self.progress = progress
         self.offset = 0
         self.stage = ""
+        self.watch = Watch()
 
     def begin(self, stage: str, *, offset: int, steps: int) -> None:
         """The next steps belong to this stage, which starts after `offset` global steps."""
         self.stage, self.offset = stage, offset
+        self.watch = Watch()
+        for row in self.metrics.kept:
+            if row["stage"] == stage:
+                self.watch.check(_numbers(row))  # a resumed stage knows how it began and what was said
         self.progress.begin(stage, steps)
 
     def sft(self, row: Mapping[str, float]) -> None:
@@ -161,15 +173,35 @@ class Recorder:
         if ious:
             values["rollout/iou_mean"] = sum(ious) / len(ious)
         self._metrics(step.step, values, shown=("reward/mean", "rollout/iou_mean"))
+        if step.step == 1 or step.step % PICTURE_EVERY == 0:
+            self._picture(step.groups[0], at)
 
     def close(self) -> None:
         """Close the files."""
         self.metrics.close()
-        self.board.finalize("success")
+        self.health.close()
+        for logger in self.loggers:
+            logger.finalize("success")
         self.progress.end()
+
+    def _picture(self, group: Group, step: int) -> None:
+        """A group with its boxes, for the loggers."""
+        picture = contact_sheet(group)
+        if picture is not None:
+            for logger in self.loggers:
+                log_picture(logger, f"{self.stage}/completions", picture, captions(group), step)
 
     def _metrics(self, stage_step: int, values: Mapping[str, float], *, shown: Sequence[str]) -> None:
         step = self.offset + stage_step
         self.metrics.append({"step": step, "stage": self.stage, "stage_step": stage_step, **values})
-        self.board.log_metrics({f"{self.stage}/{name}": value for name, value in values.items()}, step)
+        for logger in self.loggers:
+            logger.log_metrics({f"{self.stage}/{name}": value for name, value in values.items()}, step)
         self.progress.step(stage_step, {name: values[name] for name in shown if name in values})
+        for warning in self.watch.check(values):
+            self.health.append({"step": step, "stage": self.stage, "stage_step": stage_step, **vars(warning)})
+            self.progress.note(f"warning, {self.stage} step {stage_step}: {warning.name}: {warning.message}")
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """A row of metrics.jsonl as it was: null is what was not finite."""
+    return {name: math.nan if value is None else value for name, value in row.items() if not isinstance(value, str)}

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow.parquet as pq
-import torch
-from lightning.fabric import Fabric
 
 from groundrl.algorithms.checkpoint import (
     WINDOWS,
@@ -24,6 +19,7 @@ from groundrl.algorithms.checkpoint import (
     stage_progress,
 )
 from groundrl.algorithms.loop import HELD_OUT, train_rl
+from groundrl.algorithms.preflight import preflight
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft import train_sft
 from groundrl.experiments.audit import warn_before_training
@@ -32,6 +28,8 @@ from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.evaluation import evaluate, report, summarize
 from groundrl.experiments.figures import draw_run
 from groundrl.experiments.folder import Recorder, RunFolder
+from groundrl.experiments.hardware import lightning_hardware, make_fabric
+from groundrl.experiments.loggers import check_loggers
 from groundrl.experiments.progress import Progress
 from groundrl.experiments.stage_settings import lora_settings, rl_settings
 from groundrl.experiments.unchanged import other_threads
@@ -53,6 +51,7 @@ class Pipeline:
     ) -> None:
         if reward is None and any(isinstance(stage, RLStage) for stage in config.stages):
             raise ConfigError("an RL stage needs a reward: set `reward`, such as `reward: SoftF1()`")
+        check_loggers(config.loggers)
         self.config = config
         self.base = base
         self.folder = folder
@@ -110,12 +109,15 @@ class Pipeline:
             if self.config.audit == "warn" and self.fabric.is_global_zero and not stage_progress(checkpoint):
                 warn_before_training(self.reward, source, seed=self.config.seed)
             loader = Loader(policy, source, reserve=stage.max_new_tokens, on_error=self.config.data.on_error)
+            rl = rl_settings(stage, self.config.seed)
+            if self.fabric.is_global_zero and not stage_progress(checkpoint):
+                self.progress.say(preflight(policy, LocalEngine(policy), loader, self.reward, rl).text)
             train_rl(
                 policy,
                 LocalEngine(policy),
                 loader,
                 self.reward,
-                rl_settings(stage, self.config.seed),
+                rl,
                 fabric=self.fabric,
                 record=recorder.rl if recorder is not None else lambda step: None,
                 after_update=lambda step: self._evaluate_within(stage, step, policy, recorder),
@@ -225,7 +227,7 @@ class Pipeline:
             keep += progress
         if done < len(self.config.stages) and keep and (note := other_threads(self.folder)):
             self.progress.say(note)
-        return Recorder(self.folder, self.reward, keep_until=keep, progress=self.progress)
+        return Recorder(self.folder, self.config, self.reward, keep_until=keep, progress=self.progress)
 
     def _note_skipped(self, where: str, loader: Loader) -> None:
         if not loader.skipped or not self.fabric.is_global_zero:
@@ -234,43 +236,6 @@ class Pipeline:
         first = next(iter(loader.skipped.values()))
         self.progress.say(f"{where}: {len(loader.skipped)} examples skipped (skipped.json); the first: {first}")
         write_text(json.dumps(self.skipped, indent=2) + "\n", self.folder.path / "skipped.json")
-
-
-def lightning_hardware(config: RunConfig) -> dict[str, Any]:
-    """The devices of Trainer and Fabric alike; under torchrun its processes, else `hardware.devices`."""
-    hardware = config.hardware
-    devices = int(os.environ.get("LOCAL_WORLD_SIZE", hardware.devices))
-    nodes = int(os.environ.get("WORLD_SIZE", devices)) // devices
-    strategy = hardware.strategy
-    if strategy == "auto" and devices * nodes > 1:
-        strategy = "ddp_find_unused_parameters_true"  # text alone leaves a vision tower without gradients
-    return {"accelerator": hardware.accelerator, "devices": devices, "num_nodes": nodes, "strategy": strategy}
-
-
-def quiet_libraries() -> None:
-    """No advertisements, no second progress bar, no deprecation inside a library; other warnings stay."""
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    warnings.filterwarnings("ignore", message=r".*LeafSpec.* is deprecated", module=r"lightning\.")
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def make_fabric(config: RunConfig) -> Fabric:
-    """Fabric for the RL loop, launched; several processes come from torchrun."""
-    if config.hardware.devices > 1 and "LOCAL_WORLD_SIZE" not in os.environ:
-        raise ConfigError(
-            f"hardware.devices is {config.hardware.devices}: start the processes with "
-            f"`torchrun --nproc-per-node {config.hardware.devices} -m groundrl.experiments.cli train ...`"
-        )
-    if config.hardware.threads is not None:
-        torch.set_num_threads(config.hardware.threads)
-    quiet_libraries()
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if config.model.dtype == "bfloat16" else "32-true"
-    fabric = Fabric(**lightning_hardware(config), precision=precision)
-    fabric.launch()
-    return fabric
 
 
 def difference_table(content: Mapping[str, Any]) -> Any:

@@ -43,6 +43,13 @@ class Progress:
         if self.show:
             print(text, flush=True)
 
+    def note(self, text: str) -> None:
+        """A line within a stage, above the bar where there is one."""
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stdout)
+        elif self.show:
+            print(text, flush=True)
+
     def end(self) -> None:
         """Close the bar."""
         if self.bar is not None:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from groundrl.experiments.config import ConfigError, RunConfig
 from groundrl.experiments.config_file import load_config
-from groundrl.experiments.user_rewards import build_reward, user_files
-from groundrl.rewards import Reward, parse_reward, score_group
+from groundrl.experiments.user_rewards import USER_CODE, build_reward, load_user_reward, named_parts, user_files
+from groundrl.rewards import Reward, parse_reward
 from groundrl.rollout.records import read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
+
+    from groundrl.experiments.rescore import Rescored
 
 RUNS = Path("runs")
 
@@ -83,7 +85,7 @@ class Run:
         """Reward and parts, IoU, groups, length: raw points and a smoothed line."""
         import matplotlib.pyplot as plt
 
-        from groundrl.experiments.figures import draw_curves
+        from groundrl.experiments.plotting import draw_curves
 
         figure = plt.figure(figsize=(11, 6), layout="constrained")
         evaluated = (self.folder / "evaluation.json").is_file()
@@ -93,47 +95,33 @@ class Run:
     def show(self, *, step: int, group: int = 0) -> Figure | str:
         """One group of one step: its completions sorted by reward, on the image where there is one."""
         from groundrl.experiments.group_view import group_figure, group_text
+        from groundrl.experiments.stored import read_examples, read_rollouts
 
-        rows = [row for row in self._step_rows(step) if row["group"] == group]
+        rows = [row for row in read_rollouts(self.folder, step=step).to_pylist() if row["group"] == group]
         if not rows:
             raise ValueError(f"step {step} has no group {group}")
-        from groundrl.experiments.stored import read_examples
-
         example = read_examples(self.folder)[rows[0]["example_id"]]
         rows.sort(key=lambda row: -(row["reward"] if row["reward"] is not None else float("-inf")))
         return group_figure(example, rows) if example.images else group_text(example, rows)
 
-    def rescore(self, reward: Reward | str) -> list[dict[str, Any]]:
-        """Every recorded completion under another reward, without a model: its old and new total, and the parts."""
-        from groundrl.experiments.stored import group_rows, read_examples
+    def rescore(self, reward: Reward | str) -> Rescored:
+        """Every recorded completion under another reward, without a model: totals, parts, advantages, what changed.
 
-        other = parse_reward(reward) if isinstance(reward, str) else reward
-        rows = self.rollouts.to_pylist()
-        scored = [
-            score
-            for group in group_rows(rows, read_examples(self.folder))
-            for score in score_group(other.at(_step_of(group.seed_key)), group).scores or ()
-        ]
-        return [
-            {
-                "step": row["step"],
-                "group": row["group"],
-                "example_id": row["example_id"],
-                "old": row["reward"],
-                "new": score.value,
-                "parts": {name: part.value for name, part in score.parts.items()},
-            }
-            for row, score in zip(rows, scored, strict=True)
-        ]
+        An expression may use the names of the run's own parts, or be `file.py:name`.
+        """
+        from groundrl.experiments.logs import open_log
+        from groundrl.experiments.rescore import rescore
 
-    def _step_rows(self, step: int) -> list[dict[str, Any]]:
-        import pyarrow.parquet as pq
+        return rescore(open_log(self.folder), self.reward_of(reward) if isinstance(reward, str) else reward)
 
-        from groundrl.experiments.stored import read_groups
+    def reward_of(self, expression: str) -> Reward:
+        """The reward of an expression over shipped rewards and the run's own parts, or of `file.py:name`."""
+        from groundrl.experiments.folder import RunFolder
 
-        read_groups(self.folder, step=step)  # says which steps there are
-        rows: list[dict[str, Any]] = pq.read_table(self.folder / "rollouts" / f"step-{step:06d}.parquet").to_pylist()
-        return rows
+        user = USER_CODE.fullmatch(expression.strip())
+        if user:
+            return load_user_reward(Path(user["file"]), user["name"])
+        return parse_reward(expression, named_parts(self.config, Path(RunFolder(self.folder).environment["base"])))
 
 
 def train(
@@ -222,8 +210,3 @@ def _user_code(reward: Reward) -> Iterator[Path]:
         source = inspect.getsourcefile(function)
         if source is not None and Path(source).is_file():
             yield Path(source)
-
-
-def _step_of(seed_key: str) -> int:
-    """The step inside the stage at which a group was sampled."""
-    return int(seed_key.split("/")[-2])

@@ -13,8 +13,8 @@ from groundrl.experiments.folder import RunFolder, plan
 from groundrl.rewards import Reward
 from groundrl.rollout.records import write_text
 
-# How often and how many checkpoints are written, who scores, and whether the reward is audited change no result.
-FREE = {"checkpoint_every", "keep_last", "keep_best", "reward_workers", "audit"}
+# How often and how many checkpoints are written, who scores and logs, and whether the reward is audited change nothing.
+FREE = {"checkpoint_every", "keep_last", "keep_best", "reward_workers", "audit", "loggers"}
 
 
 def check_unchanged(folder: RunFolder, config: RunConfig, reward: Reward | None, *, allow: bool) -> list[str]:

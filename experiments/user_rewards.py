@@ -17,10 +17,15 @@ def build_reward(config: RunConfig, base: Path) -> Reward | None:
     """The run's reward with its parts named as in `rewards`; None where the configuration has no reward."""
     if config.reward is None:
         return None
-    parts = {
-        name: _build(expression, {}, base, f"rewards.{name}").named(name) for name, expression in config.rewards.items()
+    return build_expression(config.reward, named_parts(config, base), base, "reward")
+
+
+def named_parts(config: RunConfig, base: Path) -> dict[str, Reward]:
+    """The configuration's `rewards`, each under its name."""
+    return {
+        name: build_expression(expression, {}, base, f"rewards.{name}").named(name)
+        for name, expression in config.rewards.items()
     }
-    return _build(config.reward, parts, base, "reward")
 
 
 def user_files(config: RunConfig, base: Path) -> list[Path]:
@@ -29,7 +34,8 @@ def user_files(config: RunConfig, base: Path) -> list[Path]:
     return list(dict.fromkeys(base / found["file"] for text in written if (found := USER_CODE.fullmatch(text.strip()))))
 
 
-def _build(expression: str, parts: dict[str, Reward], base: Path, key: str) -> Reward:
+def build_expression(expression: str, parts: dict[str, Reward], base: Path, key: str) -> Reward:
+    """The reward of an expression over `parts`, or of `file.py:name`; else a ConfigError that names `key`."""
     found = USER_CODE.fullmatch(expression.strip())
     if found:
         return load_user_reward(base / found["file"], found["name"])

@@ -38,6 +38,7 @@ from groundrl.rewards.lengths import CosineLength, Length, Overlong, Repetition
 from groundrl.rewards.medloc import MedLoc
 from groundrl.rewards.medmo import MedMOBox
 from groundrl.rewards.parsing import ParsedAnswer, ParsedBoxes, parse_answer, parse_boxes, parse_label
+from groundrl.rewards.random_reward import RandomReward
 from groundrl.rewards.reward import GroundRLWarning, Reward, RewardError, explain
 from groundrl.rewards.schedules import linear
 from groundrl.rewards.scorer import Scorer
@@ -77,6 +78,7 @@ __all__ = [
     "ParsedAnswer",
     "ParsedBoxes",
     "Pattern",
+    "RandomReward",
     "Reference",
     "Repetition",
     "Reward",

@@ -79,14 +79,24 @@ def match(
     return Matches(rows, columns, worth)
 
 
+def own_best(values: list[list[float]]) -> list[tuple[int, int, float]] | None:
+    """`(row, column, value)` of each row's best column, where these all differ, so that nothing can be better; or None.
+
+    For the few boxes of an answer, plain lists take a third of the time of arrays.
+    """
+    worth = [max(row) for row in values]
+    columns = [row.index(best) for row, best in zip(values, worth, strict=True)]
+    return list(zip(range(len(values)), columns, worth, strict=True)) if len(set(columns)) == len(values) else None
+
+
 def assign(values: Float[np.ndarray, "N M"]) -> tuple[Int[np.ndarray, " K"], Int[np.ndarray, " K"]]:
     """The `min(N, M)` one-to-one pairs whose values sum to the most (Hungarian assignment)."""
     n, m = values.shape
     if not n or not m:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    best = values.argmax(axis=1)
-    if len(set(best.tolist())) == n:  # every row has its own best column: nothing can be better
-        return np.arange(n), best
+    found = own_best(values.tolist()) if n <= m else None
+    if found is not None:
+        return np.arange(n), np.array([column for _, column, _ in found])
     from scipy.optimize import linear_sum_assignment  # half a second to import, so on first use
 
     rows, columns = linear_sum_assignment(values, maximize=True)
@@ -112,7 +122,11 @@ def pad_boxes(sets: Sequence[Float[np.ndarray, "_ 4"]]) -> Float[np.ndarray, "B 
 
 
 def _paired(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return a.clip(-_HUGE, _HUGE)[..., :, None, :], b.clip(-_HUGE, _HUGE)[..., None, :, :]
+    return _held(a)[..., :, None, :], _held(b)[..., None, :, :]
+
+
+def _held(xyxy: np.ndarray) -> np.ndarray:
+    return np.asarray(np.minimum(np.maximum(xyxy, -_HUGE), _HUGE))  # `clip` takes three times as long for few boxes
 
 
 def _area(xyxy: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from groundrl.rewards.published import (
     StartsWith,
     VisionReasoner,
 )
+from groundrl.rewards.random_reward import RandomReward
 from groundrl.rewards.reward import Reward
 from groundrl.rewards.schedules import linear
 from groundrl.rewards.text_format import Format, JsonSchema, Pattern, TagCount
@@ -36,7 +37,7 @@ REWARDS: dict[str, type[Reward]] = {
     for kind in (
         *(SoftF1, GIoU, FBetaIoU, MatchedIoU, ThresholdIoU, MeanAP, Confidence, MedMOBox, MedLoc),
         *(LabelAccuracy, Mentions, Format, TagCount, Pattern, JsonSchema, Consistency, Factuality, Judge),
-        *(Overlong, Repetition, Length, CosineLength, AtLeast),
+        *(Overlong, Repetition, Length, CosineLength, AtLeast, RandomReward),
         *(FirstBoxIoU, ListedMeanAP, GreedyIoU, VisionReasoner, StartsWith, ErrorAsZero),
     )
 }

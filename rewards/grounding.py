@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float
 
-from groundrl.rewards.boxes import giou_matrix, iou_matrix, match, pad_boxes
+from groundrl.rewards.boxes import giou_matrix, iou_matrix, match, own_best, pad_boxes
 from groundrl.rewards.glossary import Boxes, BoxSpace, Completion, Example, Score
 from groundrl.rewards.reward import Reward, unreadable
 
@@ -28,8 +28,10 @@ def _converted(boxes: Boxes, space: BoxSpace) -> Boxes:
 
 def in_range(xyxy: Float[np.ndarray, "*B N 4"], space: BoxSpace) -> Float[np.ndarray, "*B N 4"]:
     """The coordinates, with every box that leaves its space made degenerate, so that it matches nothing."""
+    if not xyxy.size or (xyxy.min() >= 0 and xyxy.max() <= min(space.width, space.height)):
+        return xyxy
     outside = np.asarray(((xyxy < 0) | (xyxy > [space.width, space.height] * 2)).any(axis=-1))
-    return np.where(outside[..., None], 0.0, xyxy) if outside.any() else xyxy
+    return np.where(outside[..., None], 0.0, xyxy)
 
 
 def same_kind(predicted: Boxes, truth: Boxes, *, labels: bool) -> Bool[np.ndarray, "P G"] | None:
@@ -107,10 +109,13 @@ class PairReward(BoxReward):
 
     def judged(self, predicted: Boxes, true: Boxes, worth: Float[np.ndarray, "P G"]) -> Score:
         """The formula's value; `detail["pairs"]` holds `(predicted, true, worth)` for each pair."""
-        found = match(worth, allowed=same_kind(predicted, true, labels=self.match_labels))
-        values = found.values.tolist()
-        pairs = tuple(zip(found.rows.tolist(), found.columns.tolist(), values, strict=True))
-        return Score(value=self.formula(values, len(predicted), len(true)), detail={"pairs": pairs})
+        allowed = same_kind(predicted, true, labels=self.match_labels)
+        pairs = own_best(worth.tolist()) if allowed is None and len(predicted) <= len(true) else None
+        if pairs is None:
+            found = match(worth, allowed=allowed)
+            pairs = list(zip(found.rows.tolist(), found.columns.tolist(), found.values.tolist(), strict=True))
+        value = self.formula([own for _, _, own in pairs], len(predicted), len(true))
+        return Score(value=value, detail={"pairs": tuple(pairs)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from groundrl.rewards.glossary import Completion, Example, Score
 from groundrl.rewards.reward import Reward, unreadable
@@ -17,6 +18,7 @@ _LETTER = re.compile(r"\(?+([a-z])(?:\)|\.|:|(?=\s)|\Z)[).:]*+\s*+")
 _LEADS = ("the correct answer is", "the answer is", "correct answer", "answer", "option", "choice")
 
 
+@lru_cache(maxsize=256)  # a label is said by many completions
 def normalised(text: str) -> str:
     """Casefolded, runs of white space made one space, punctuation at both ends removed."""
     return " ".join(text.casefold().split()).strip(_EDGES)

@@ -22,6 +22,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 _NUM = r"-?+[0-9]{1,32}+(?:\.[0-9]{1,32}+)?+(?:[eE][+-]?+[0-9]{1,4}+)?+"
 _QUAD = rf"\[\s*+{_NUM}\s*+(?:,\s*+{_NUM}\s*+){{3}}+\]"
 _NUMBER = re.compile(_NUM)
+_DIGITS = re.compile(r"[0-9]{1,32}+")
 _ONE_BOX = re.compile(_QUAD)
 _LIST = re.compile(rf"\s*+\[\s*+(?:{_QUAD}\s*+(?:,\s*+{_QUAD}\s*+)*+)?+\]\s*+")
 _CORNERS = re.compile(rf"\s*+\(\s*+{_NUM}\s*+,\s*+{_NUM}\s*+\)\s*+,\s*+\(\s*+{_NUM}\s*+,\s*+{_NUM}\s*+\)\s*+")
@@ -93,7 +94,7 @@ def parse_boxes(answer: str, *, lenient: bool = False) -> ParsedBoxes:
     """
     if lenient:
         found = list(_ONE_BOX.finditer(answer))
-        return _boxes("".join(m.group() for m in found), spans=tuple(m.span() for m in found))
+        return _boxes(_NUMBER.findall("".join(m.group() for m in found)), spans=tuple(m.span() for m in found))
     tagged, qwen, quoted = "<box>" in answer or "</box>" in answer, "<|box_start|>" in answer, '"bbox_2d"' in answer
     if tagged + qwen + quoted > 1:
         return ParsedBoxes(status="ambiguous")
@@ -136,19 +137,42 @@ def _parse_tagged(answer: str, opening: str, closing: str) -> ParsedBoxes:
     if status != "ok":
         return ParsedBoxes(status=status, spans=spans)
     corners = opening != "<box>"
-    inner: list[str] = []
+    numbers: list[str] = []
     labels: list[str] = []
     previous = 0
     for start, end in spans:
         text = answer[start + len(opening) : end - len(closing)]
-        if not ((_CORNERS if corners else _LIST).fullmatch(text) or (not corners and _ONE_BOX.fullmatch(text.strip()))):
+        found = _corners(text) if corners else _list(text)
+        if found is None:
             return ParsedBoxes(status=_diagnose(text), spans=spans)
-        inner.append(text)
+        numbers += found
         named = answer.rfind(_REF[0], previous, start) if corners and answer.endswith(_REF[1], 0, start) else -1
         if named >= 0:
             labels.append(answer[named + len(_REF[0]) : start - len(_REF[1])].strip())
         previous = end
-    return _boxes(" ".join(inner), spans=spans, labels=tuple(labels) if len(labels) == len(spans) else None)
+    return _boxes(numbers, spans=spans, labels=tuple(labels) if len(labels) == len(spans) else None)
+
+
+def _corners(text: str) -> list[str] | None:
+    """The numbers of `(x1, y1), (x2, y2)` as written; None where the text is anything else."""
+    return _NUMBER.findall(text) if _CORNERS.fullmatch(text) else None
+
+
+def _list(text: str) -> list[str] | None:
+    """The numbers of a list of boxes, or of one box, as written; None where the text is anything else.
+
+    The usual writing, whole numbers with one space after each comma, is known by writing its numbers again: that
+    takes a tenth of the time of the pattern.
+    """
+    digits = _DIGITS.findall(text)
+    if len(digits) % 4 == 0 and text == _usual(digits):
+        return digits
+    return _NUMBER.findall(text) if _LIST.fullmatch(text) or _ONE_BOX.fullmatch(text.strip()) else None
+
+
+def _usual(numbers: list[str]) -> str:
+    """The usual writing of boxes: `[[010, 020, 030, 040], [050, 060, 070, 080]]`."""
+    return f"[{', '.join(['[%s, %s, %s, %s]'] * (len(numbers) // 4))}]" % tuple(numbers)
 
 
 def _parse_bare(answer: str) -> ParsedBoxes:
@@ -161,7 +185,7 @@ def _parse_bare(answer: str) -> ParsedBoxes:
         return ParsedBoxes(status=_diagnose(answer[start:]))
     if _ONE_BOX.search(answer, match.end()):
         return ParsedBoxes(status="ambiguous")
-    return _boxes(match.group(), spans=(match.span(),))
+    return _boxes(_NUMBER.findall(match.group()), spans=(match.span(),))
 
 
 def _parse_json(answer: str) -> ParsedBoxes:
@@ -213,9 +237,9 @@ def _column(objects: list[dict[str, Any]], key: str, legal: Callable[[object], b
     return tuple(values) if values and all(map(legal, values)) else None
 
 
-def _boxes(text: str, *, spans: tuple[Span, ...], labels: tuple[str, ...] | None = None) -> ParsedBoxes:
-    """Boxes from text whose form is already known to be right."""
-    numbers = list(map(float, _NUMBER.findall(text)))
+def _boxes(written: list[str], *, spans: tuple[Span, ...], labels: tuple[str, ...] | None = None) -> ParsedBoxes:
+    """Boxes from numbers, four each, of text whose form is already known to be right."""
+    numbers = list(map(float, written))
     if not all(map(math.isfinite, numbers)):
         return ParsedBoxes(status="out_of_range", spans=spans)
     each = iter(numbers)

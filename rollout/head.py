@@ -16,7 +16,7 @@ def bare(model: Any) -> Any:
 
 def backbone(model: Any) -> Any:
     """Everything but the head (vision tower included); it returns `last_hidden_state`."""
-    return bare(model).base_model
+    return getattr(bare(model), "base_model", bare(model))
 
 
 def head_logits(model: Any, hidden: Float[Tensor, "*batch H"]) -> Float[Tensor, "*batch V"]:

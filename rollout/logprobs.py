@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,7 +14,10 @@ from groundrl.rollout.batches import Batch, PaddedBatch
 from groundrl.rollout.head import has_known_head, head_logits
 from groundrl.rollout.policy import Policy
 
-CHUNK = 2**23  # logits at once: 32 MB in float32
+# A chunk of tokens: with fewer, adding up the gradients of the head would cost more than they do; with more logits,
+# a CPU's allocator would not keep the memory (16 MB in float32) for the next chunk.
+CHUNK_TOKENS, CHUNK_LOGITS = 256, 2**22
+NEVER = -1e30  # the logit of what may not be sampled: finite, so that 0 times it is 0
 
 
 def masked_log_softmax(
@@ -27,6 +31,43 @@ def masked_log_softmax(
 def token_entropy(log_probs: Float[Tensor, "*batch V"]) -> Float[Tensor, "*batch"]:
     """Shannon entropy in nats of each distribution; tokens of probability 0 add nothing."""
     return -(log_probs.exp() * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=-1)
+
+
+class TokenLogprobs(torch.autograd.Function):
+    """What `masked_log_softmax` gives for a chosen token, and the entropy as a statistic, in few passes over `[m, V]`.
+
+    With z the masked logits over temperature and p = softmax(z): log p(id) = z(id) - lse(z), its gradient by the logits
+    is (onehot(id) - p) / temperature, and the entropy is lse(z) - sum(p z).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Float[Tensor, "m V"],
+        ids: Int[Tensor, "m"],
+        forbidden: Float[Tensor, "V"],
+        temperature: float,
+    ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m"]]:
+        """`forbidden` is `NEVER` where a token may not be sampled, else 0."""
+        scores = torch.add(forbidden, logits, alpha=1 / temperature)
+        largest = scores.amax(dim=-1, keepdim=True)
+        weights = (scores - largest).exp_()
+        total = weights.sum(dim=-1)
+        normaliser = largest[:, 0] + total.log()
+        ctx.save_for_backward(weights, total, ids)
+        ctx.temperature, ctx.dtype = temperature, logits.dtype
+        entropy = normaliser - torch.einsum("mv,mv->m", weights, scores) / total
+        ctx.mark_non_differentiable(entropy)
+        return scores.gather(-1, ids[:, None])[:, 0] - normaliser, entropy
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """From the gradient of the log-probs; the entropy has none."""
+        weights, total, ids = ctx.saved_tensors
+        scaled = gradients[0] / ctx.temperature
+        of_logits = weights * (-scaled / total)[:, None]
+        of_logits.scatter_add_(1, ids[:, None], scaled[:, None])
+        return of_logits.to(ctx.dtype), None, None, None
 
 
 class CompletionLogprobs(nn.Module):
@@ -67,7 +108,7 @@ class CompletionLogprobs(nn.Module):
     def _in_chunks(
         self, function: Callable[..., tuple[Tensor, Tensor]], inputs: Float[Tensor, "M D"], ids: Int[Tensor, "M"]
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
-        rows = max(1, CHUNK // len(self.policy.allowed))
+        rows = max(CHUNK_TOKENS, CHUNK_LOGITS // len(self.policy.allowed))
         parts = [
             checkpoint(function, part, chosen, use_reentrant=False, preserve_rng_state=False)
             for part, chosen in zip(torch.split(inputs, rows), torch.split(ids, rows), strict=True)
@@ -79,10 +120,13 @@ class CompletionLogprobs(nn.Module):
         return self._from_logits(head_logits(self.model, states), ids)
 
     def _from_logits(self, logits: Float[Tensor, "m V"], ids: Int[Tensor, "m"]) -> tuple[Tensor, Tensor]:
-        log_probs = masked_log_softmax(logits, self.policy.allowed.to(logits.device), self.temperature)
-        with torch.set_grad_enabled(self.entropy_grad and torch.is_grad_enabled()):
-            entropy = token_entropy(log_probs)
-        return log_probs.gather(-1, ids[:, None])[:, 0], entropy
+        allowed = self.policy.allowed.to(logits.device)
+        if self.entropy_grad:
+            log_probs = masked_log_softmax(logits, allowed, self.temperature)
+            return log_probs.gather(-1, ids[:, None])[:, 0], token_entropy(log_probs)
+        forbidden = torch.zeros(len(allowed), device=logits.device).masked_fill(~allowed, NEVER)
+        logprobs, entropy = TokenLogprobs.apply(logits, ids, forbidden, self.temperature)  # type: ignore[no-untyped-call]
+        return logprobs, entropy
 
 
 def completion_logits(policy: Policy, batch: PaddedBatch) -> Float[Tensor, "N T V"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -52,11 +53,16 @@ class Planner:
             {form: faults[form] or (elsewhere if bad else None) for form, bad in zip(shared, anywhere, strict=True)}
         )
 
+    def resume(self, forms: Sequence[str]) -> None:
+        """Go on with the forms that passed the check on the first window of all, so that the plan is the same."""
+        self.forms, self.settled = tuple(form for form in self.forms if form in forms), True
+
     def batches(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[Completion]]
     ) -> Iterator[tuple[list[int], Batch]]:
         """Micro-batches with the rows they hold, which are numbered prompt by prompt."""
         size = len(completions[0])
+        prompts = [copy.copy(prompt) for prompt in prompts]  # each group's own: an example may come twice in a window
         lengths = [[len(completion.token_ids) for completion in group] for group in completions]
         for share in self._shares([len(prompt) for prompt in prompts], lengths):
             groups = [(len(prompts[place]), [lengths[place][n] for n in numbers]) for place, numbers in share]

@@ -20,12 +20,12 @@ from groundrl.rollout.prompts import open_image
 SCHEMA_VERSION = 1
 
 
-def write_table(rows: Sequence[Mapping[str, Any]], path: Path, *, schema: pa.Schema | None = None) -> None:
-    """Write rows as parquet under a temporary name, then rename; the schema version is in the file's metadata.
+def write_table(rows: Sequence[Mapping[str, Any]] | pa.Table, path: Path, *, schema: pa.Schema | None = None) -> None:
+    """Write rows, or a table, as parquet under a temporary name, then rename; its metadata has the schema version.
 
     Files of one kind must read as one table: without a schema, a column that has no value here is one of numbers.
     """
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     table = table.cast(
         pa.schema([field.with_type(pa.float64()) if pa.types.is_null(field.type) else field for field in table.schema])
     )

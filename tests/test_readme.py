@@ -12,8 +12,10 @@ import yaml
 from PIL import Image
 
 import groundrl.experiments.run
+from groundrl.algorithms.advantages import ADVANTAGES
+from groundrl.algorithms.objectives import OBJECTIVES
 from groundrl.experiments import load_run
-from groundrl.experiments.config_file import load_config
+from groundrl.experiments.config_file import RECIPES, load_config
 from groundrl.experiments.data import NucleiCrops
 from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.user_rewards import build_reward
@@ -86,7 +88,7 @@ def test_the_python_face(work, monkeypatch):
 
 
 def test_the_command_line(work):
-    command = block("bash", "groundrl train").strip()
+    command = block("bash", "groundrl train quickstart name=tight").strip()
     overrides = [f"{key}={json.dumps(value)}" for key, value in SMALL.items()]
     done = subprocess.run(
         f"{sys.executable} -m groundrl.experiments.cli{command.removeprefix('groundrl')} " + " ".join(overrides),
@@ -222,3 +224,27 @@ def test_a_spoiled_answer_earns_what_it_says(work):
 def test_facts_are_compared(capsys):
     exec(block("python", "Factuality()"), {})
     assert "contradict" in capsys.readouterr().out
+
+
+def test_a_run_is_looked_at_as_it_says(work):
+    groundrl.experiments.run.train("quickstart", overrides=SMALL | {"audit": "off"}, progress=False)
+    for line in block("bash", "groundrl view").splitlines():
+        command = line.partition("#")[0].removeprefix("groundrl").strip()
+        done = subprocess.run(
+            f"{sys.executable} -m groundrl.experiments.cli {command}", shell=True, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    for name in ("runs/quickstart/page.html", "curves.svg"):
+        assert (work / name).is_file()
+
+
+def test_the_recipes_and_algorithms_are_those_that_it_names():
+    named = re.search(r"Recipes: (.*?);", README, re.DOTALL).group(1)
+    assert set(re.findall(r"`(\w+)`", named)) == {path.stem for path in RECIPES.glob("*.yaml")}
+    advantages, objectives = re.search(
+        r"`advantage` is one of (.*?), and `objective` one of (.*?)\.", README, re.DOTALL
+    ).groups()
+    assert set(re.findall(r"\w+", advantages)) == set(ADVANTAGES)
+    assert set(re.findall(r"\w+", objectives)) == set(OBJECTIVES)
+    lora = yaml.safe_load(re.search(r"`(model: \{path: \.\.\., lora: .*?\}\})`", README).group(1))
+    assert load_config("quickstart", {"model.lora": lora["model"]["lora"]})[0].model.lora.rank == 16

@@ -1,8 +1,8 @@
 """`make evidence-algorithms`: GRPO, RLOO, GSPO, Dr.GRPO and PPO, each from the same SFT checkpoints, three seeds.
 
 Data, reward, prompts, sampling noise, learning rate, steps and evaluation are the quickstart's; the advantage and the
-objective alone differ. Each arm runs in a process of its own, one at a time, so that seconds and peak memory are its
-own. Writes `experiments/bench/results/algorithms.json` and prints the table of BENCHMARKS.md.
+objective alone differ. Each arm runs in a process of its own, one at a time, so that its seconds and its peak memory
+are its own. Writes `experiments/bench/results/algorithms.json` and prints the table of BENCHMARKS.md.
 """
 
 from __future__ import annotations

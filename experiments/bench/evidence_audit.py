@@ -112,7 +112,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, result in results.items():
         said = result["audit"]
-        why = ", ".join([*said["policies"], *said["failed_checks"]])
+        why = _shortened([*said["policies"], *said["failed_checks"]])
         change = result["change"]
         cells = [
             f"{change[key]['mean']:+.3f} ({_each(change[key])})"
@@ -126,7 +126,7 @@ def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Proxy reward, held-out IoU and boxes over steps: one column a reward, one line a seed."""
     import matplotlib.pyplot as plt
 
-    from groundrl.experiments.figures import save_figure, smooth
+    from groundrl.experiments.plotting import save_figure, smooth
 
     figure = plt.figure(figsize=(2.6 * len(results), 6.4), layout="constrained")
     axes = figure.subplots(3, len(results), sharex=True, sharey="row", squeeze=False)
@@ -140,11 +140,8 @@ def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             axes[1, column].plot(run["held_out_steps"], run["iou_mean"], "o-", color=colour, linewidth=1, markersize=3)
             axes[2, column].plot(range(1, len(run["boxes"]) + 1), smooth(run["boxes"]), color=colour, linewidth=1)
         axes[2, column].set_xlabel("step", fontsize=8)
-    for row, label in enumerate(
-        ("proxy reward\n(training rollouts)", "held-out IoU\n(sampled)", "boxes an answer\n(log scale)")
-    ):
+    for row, label in enumerate(("proxy reward\n(training rollouts)", "held-out IoU\n(sampled)", "boxes an answer")):
         axes[row, 0].set_ylabel(label, fontsize=9)
-    axes[2, 0].set_yscale("symlog", linthresh=4)
     figure.suptitle("one line a seed; rollouts smoothed over 9 steps", fontsize=9, color="0.4")
     save_figure(figure, path)
 
@@ -173,6 +170,10 @@ def _once(folder: Path, config: Any, name: str, seed: int, threads: int, reward:
         return load_run(folder / name)
     changes = {"seed": seed, "hardware.threads": threads}
     return train(config, name=name, runs=folder, overwrite=True, overrides=changes, progress=False, reward=reward)
+
+
+def _shortened(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _slug(name: str) -> str:

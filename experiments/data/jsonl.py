@@ -50,18 +50,23 @@ class JsonlSource:
         with self.path.open("rb") as file:
             file.seek(offset)
             raw = file.readline().rstrip()
-        try:
-            value = json.loads(raw.decode("utf-8-sig"))  # a byte-order mark may lead the first line
-        except UnicodeDecodeError as error:
-            raise ValueError(f"byte {error.start} of the line is not UTF-8; save the file as UTF-8") from None
-        except json.JSONDecodeError as error:
-            hint = "write one whole object on each line"
-            raise ValueError(f"the line is not JSON ({error.msg} at column {error.colno}); {hint}") from None
-        except RecursionError:
-            raise ValueError("the line is nested too deeply; write one flat object on each line") from None
-        if not isinstance(value, dict):
-            raise ValueError(f"the line is not an object {{...}} but {shown(value)}; write one object on each line")
-        return value
+        return parse_line(raw)
+
+
+def parse_line(raw: bytes) -> dict[str, Any]:
+    """The object that a line holds. ValueError that says what is wrong with it, and what to do."""
+    try:
+        value = json.loads(raw.decode("utf-8-sig"))  # a byte-order mark may lead the first line
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} of the line is not UTF-8; save the file as UTF-8") from None
+    except json.JSONDecodeError as error:
+        hint = "write one whole object on each line"
+        raise ValueError(f"the line is not JSON ({error.msg} at column {error.colno}); {hint}") from None
+    except RecursionError:
+        raise ValueError("the line is nested too deeply; write one flat object on each line") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"the line is not an object {{...}} but {shown(value)}; write one object on each line")
+    return value
 
 
 def index_lines(path: Path) -> tuple[Int64[np.ndarray, "lines"], Int64[np.ndarray, "lines"]]:

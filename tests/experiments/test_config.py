@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.config import ConfigError
 from groundrl.experiments.config_file import RECIPES, find_config, load_config, parse_overrides
 from groundrl.experiments.stage_settings import rl_settings
@@ -18,7 +19,7 @@ def test_every_recipe_is_valid():
     paths = sorted(RECIPES.rglob("*.yaml"))
     assert {"base", "quickstart", "dapo", "medmo", "medmo_think", "ppo", "report"} <= {path.stem for path in paths}
     for path in paths:
-        load_config(path, {})
+        load_sweep_settings(path, {}) if path.stem == "ablation" else load_config(path, {})
 
 
 def test_overrides_reach_a_stage_by_its_name():
@@ -71,7 +72,8 @@ def test_an_override_is_key_and_value():
 
 def test_a_missing_file_lists_the_recipes():
     with pytest.raises(
-        ConfigError, match="no file and no recipe 'nothing'; the recipes are base, dapo, medmo, medmo_think, ppo, quick"
+        ConfigError,
+        match="no file and no recipe 'nothing'; the recipes are ablation, base, dapo, medmo, medmo_think, ppo, quick",
     ):
         find_config("nothing")
 

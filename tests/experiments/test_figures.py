@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from groundrl.experiments.data import NucleiCrops
-from groundrl.experiments.figures import before_and_after, draw_boxes, draw_curves, smooth
+from groundrl.experiments.figures import before_and_after, draw_boxes
+from groundrl.experiments.plotting import draw_curves, smooth
 from groundrl.rewards import Completion
 
 

@@ -120,7 +120,9 @@ class TestEqual:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
     def test_chunks_of_the_head_change_nothing(self, wide_vl, prompts, form, monkeypatch):
-        monkeypatch.setattr("groundrl.rollout.logprobs.CHUNK", 3 * len(wide_vl.allowed))
+        monkeypatch.setattr("groundrl.rollout.logprobs.CHUNK_TOKENS", 3)
+        monkeypatch.setattr("groundrl.rollout.logprobs.CHUNK_LOGITS", 1)
+        assert_equal_to_padded(wide_vl, prompts, form)
         assert_equal_to_padded(wide_vl, prompts, form, entropy_grad=True)
 
     def test_tokens_that_were_not_sampled_are_left_out(self, wide_vl, prompts, form):
@@ -313,3 +315,17 @@ class TestPlans:
                     assert batch.completion_mask.sum(dim=1).tolist() == lengths
                     used = sum(lengths) + sum(len(prompts[place]) for place in {row // 4 for row in rows})
                     assert used <= tokens or len(rows) == 1
+
+    @pytest.mark.parametrize("update", ["padded", "packed", "prefix"])
+    def test_an_example_that_comes_twice_is_two_groups(self, text_policy, text_examples, update):
+        first, second = (text_policy.encode(example) for example in text_examples[:2])
+        groups = [[completion([k, 5, 6]), completion([7, k])] for k in (1, 2, 3)]
+        plan = planner(text_policy, update=update)
+        values = torch.zeros(6, 3)
+        for rows, batch in plan.batches([first, second, first], groups):
+            found = plan.logprobs(batch)[0].detach()
+            values[rows, : found.shape[1]] = found
+        for row in range(6):
+            prompt, ids = (first, second, first)[row // 2], groups[row // 2][row % 2].token_ids
+            alone = plan.logprobs(pad_batch(text_policy, [prompt], [ids]))[0][0].detach()
+            torch.testing.assert_close(values[row, : len(ids)], alone, rtol=0, atol=1e-5)

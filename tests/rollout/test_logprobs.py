@@ -7,7 +7,14 @@ import torch
 
 from groundrl.rewards import Example
 from groundrl.rollout.batches import pad_batch
-from groundrl.rollout.logprobs import CompletionLogprobs, completion_logits, masked_log_softmax, token_entropy
+from groundrl.rollout.logprobs import (
+    NEVER,
+    CompletionLogprobs,
+    TokenLogprobs,
+    completion_logits,
+    masked_log_softmax,
+    token_entropy,
+)
 
 
 def test_masked_log_softmax_by_hand():
@@ -31,6 +38,28 @@ def test_the_entropy_has_a_gradient_where_it_is_asked_for(vl_policy):
     assert expected.abs().max() > 1e-6
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-7)
     assert not CompletionLogprobs(vl_policy, temperature=1.0)(batch)[1].requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_chosen_tokens_in_few_passes_are_those_of_the_definition(dtype):
+    """Values and gradients, with forbidden tokens and a temperature."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (5 * torch.randn(7, 11, generator=generator)).to(dtype).requires_grad_()
+    ids = torch.tensor([0, 3, 4, 4, 10, 1, 9])
+    allowed = torch.ones(11, dtype=torch.bool)
+    allowed[[2, 7]] = False
+    weights = torch.randn(7, generator=generator)
+    log_probs = masked_log_softmax(logits, allowed, 0.7)
+    expected = log_probs.gather(-1, ids[:, None])[:, 0]
+    (gradient,) = torch.autograd.grad((expected * weights).sum(), logits)
+    forbidden = torch.zeros(11).masked_fill(~allowed, NEVER)
+    found, entropy = TokenLogprobs.apply(logits, ids, forbidden, 0.7)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(entropy, token_entropy(log_probs).detach())
+    assert not entropy.requires_grad
+    (found_gradient,) = torch.autograd.grad((found * weights).sum(), logits)
+    torch.testing.assert_close(found_gradient, gradient)
+    assert gradient[:, 7].abs().max() == found_gradient[:, 7].abs().max() == 0
 
 
 def test_it_is_float32_whatever_the_logits_are():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from tempfile import mkdtemp
 from typing import Any
@@ -53,26 +54,24 @@ class Padded(Ours):
 
     def __init__(self, case: Case, policy: ReadyPolicy, examples: Sequence[Example]) -> None:
         super().__init__(case, policy, examples)
-        self.planner = Planner(self.logprobs, update="padded", tokens=case.rows * 10**6)
+        self.planner = Planner(self.logprobs, update="padded", tokens=10**9)
+        self.rows = [replace(example, id=f"{example.id}/{k}") for example in examples for k in range(case.group)]
+        for row in self.rows:  # a copy of a prompt is another prompt, with images of its own
+            policy.prompts[row.id] = copy.copy(policy.prompts[row.id.split("/")[0]])
 
     def generate(self) -> None:
         """Each row reads its own prompt."""
         sampling = Sampling(max_new_tokens=self.case.completion)
-        rows = [example for example in self.examples for _ in range(self.case.group)]
-        keys = [str(number) for number in range(len(rows))]
-        list(self.engine.generate(rows, group_size=1, sampling=sampling, seed_keys=keys))
+        keys = [row.id for row in self.rows]
+        list(self.engine.generate(self.rows, group_size=1, sampling=sampling, seed_keys=keys))
 
     def update(self, completions: Completions) -> None:
-        """A copy of the prompt is another prompt, with images of its own."""
-        rows = [
-            (self.policy.encode(example), one)
-            for example, group in zip(self.examples, completions, strict=True)
-            for one in group
-        ]
-        for start in range(0, len(rows), self.case.rows):
-            part = rows[start : start + self.case.rows]
-            prompts = [copy.copy(prompt) for prompt, _ in part]
-            for _, batch in self.planner.batches(prompts, [[one] for _, one in part]):
+        """As many rows at a time as fit."""
+        prompts = [self.policy.encode(row) for row in self.rows]
+        ones = [[one] for group in completions for one in group]
+        for start in range(0, len(ones), self.case.rows):
+            part = slice(start, start + self.case.rows)
+            for _, batch in self.planner.batches(prompts[part], ones[part]):
                 logprobs, _ = self.logprobs(batch)
                 logprobs.sum().backward()
 

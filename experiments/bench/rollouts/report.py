@@ -20,7 +20,7 @@ PARTS = ("generate", "update", "step", "peak_memory")
 def bench_rollouts(case: str | None = None, folder: Path = Path()) -> dict[str, float]:
     """Measure one case (or `plots`), or all, and write JSON and the section of BENCHMARKS.md under `folder`.
 
-    What other cases measured before stays. Returns the ratios to TRL.
+    What other cases measured before stays. Returns TRL's figures over ours.
     """
     from groundrl.experiments.bench.rollouts.cases import CASES
 
@@ -39,7 +39,7 @@ def bench_rollouts(case: str | None = None, folder: Path = Path()) -> dict[str, 
         write_text(json.dumps(content, indent=2) + "\n", path)
         _write_section(section(content), folder / "BENCHMARKS.md")
     return {
-        f"{name}, {part}: times faster than TRL": values[part]["ratio"]
+        f"{name}, {part}: TRL's over ours": values[part]["ratio"]
         for name, values in content["cases"].items()
         for part in PARTS
         if part in values and case in (None, name)
@@ -48,19 +48,19 @@ def bench_rollouts(case: str | None = None, folder: Path = Path()) -> dict[str, 
 
 def _case(name: str) -> dict[str, Any]:
     times = _process(name)
-    memory = {who: _process(name, who)["bytes"] for who in ("ours", "trl", "trl_compact", "padded")}
+    memory = {who: _process(name, who)["bytes"] for who in ("ours", "trl", "padded")}
     return combine(times, memory)
 
 
 def combine(times: Mapping[str, Any], memory: Mapping[str, float]) -> dict[str, Any]:
     """The case's entry in the JSON: for each part the three figures, and how many times ours is TRL's.
 
-    `ratio_without_prompt_head`: with TRL's head on completions alone, as on CUDA. The bound of memory is that of
-    tokens, which activations follow.
+    `ratio_without_prompt_head`: with TRL's head on completions alone, as on CUDA; its memory is the same, for
+    its head works in tiles. The bound of memory is that of tokens, which activations follow.
     """
     seconds = times["seconds"]
     parts: dict[str, dict[str, float]] = {
-        who: {"update": seconds[f"update/{who}"], "peak_memory": memory[who]}
+        who: {"update": seconds[f"update/{who}"], "peak_memory": memory["trl" if who == "trl_compact" else who]}
         for who in ("ours", "trl", "trl_compact", "padded")
     }
     for who, own in parts.items():
@@ -109,11 +109,11 @@ def section(content: Mapping[str, Any]) -> str:
         for part in PARTS:
             if part in values:
                 lines.append(_row(name, part, values[part]))
-    lines += ["", "The update's time over that of its operations at the rate of a large matrix product: "]
-    lines[-1] += ", ".join(f"{name} {values['update_over_floor']:.2f}" for name, values in content["cases"].items())
-    if content["cases"]:
-        some = next(iter(content["cases"].values()))
-        lines[-1] += f". Precision {some['precision']}, threads: {some['threads']}."
+    floors = [f"{name}: {v['update_over_floor']:.2f}" for name, v in content["cases"].items() if "135M" in name]
+    if floors:  # the operations of a vision tower are not counted
+        lines += ["", f"Our update over its operations at the rate of a large matrix product: {', '.join(floors)}."]
+    settings = sorted({f"{v['precision']}, {v['threads']} threads" for v in content["cases"].values()})
+    lines += ["", f"In {'; '.join(settings)}."] if settings else []
     if "curves" in content:
         lines += ["", f"![Cost of an update against group size, prompt length and number of groups]({PICTURE})"]
     return "\n".join([*lines, END])

@@ -1,0 +1,69 @@
+"""Which log a path is: a run's folder, or the files that another trainer left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from groundrl.experiments.config import ConfigError, RLStage
+from groundrl.experiments.logs.lines import holds_completions, read_lines_log
+from groundrl.experiments.logs.log import Log
+from groundrl.experiments.logs.trl import read_trl
+from groundrl.experiments.run import load_run
+from groundrl.experiments.stored import read_examples
+from groundrl.experiments.user_rewards import build_expression
+from groundrl.rewards import Example, Reward
+
+KINDS = (
+    "a run's folder, TRL's completions (a folder of completions_*.parquet), verl's rollouts (a folder of "
+    "<step>.jsonl), or a .jsonl file with `prompt` and `completion`"
+)
+
+
+def open_log(path: Path | str) -> Log:
+    """The log at a path, or of a run by its name under `runs/`. ConfigError for a path that holds none.
+
+    ValueError for a file that is not what its name says.
+    """
+    path = Path(path)
+    files, reader = foreign_files(path)
+    if files:
+        return read_trl(files, str(path)) if reader == "trl" else read_lines_log(files, str(path))
+    if path.exists() and not (path / "config.yaml").is_file():
+        raise ConfigError(f"{path} holds no completions: expected {KINDS}")
+    run = load_run(path)
+    return Log(
+        name=str(run.folder),
+        folder=run.folder,
+        table=run.rollouts,
+        examples=read_examples(run.folder),
+        stages={stage.name: stage for stage in run.config.stages if isinstance(stage, RLStage)},
+    )
+
+
+def log_reward(log: Log, expression: str) -> Reward:
+    """The reward of an expression, over a run's own parts where the log is one, or of `file.py:name`."""
+    if log.folder is not None:
+        return load_run(log.folder).reward_of(expression)
+    return build_expression(expression, {}, Path.cwd(), "--reward")
+
+
+def foreign_examples(path: Path) -> list[Example] | None:
+    """The examples of a foreign log, to audit a reward on; None where the path is a data set, or nothing."""
+    files, reader = foreign_files(path)
+    if not files or (reader == "lines" and not holds_completions(files[0])):
+        return None
+    log = open_log(path)
+    return list(log.examples.values())
+
+
+def foreign_files(path: Path) -> tuple[Sequence[Path], str]:
+    """The files of a foreign log in the order of their steps, and who wrote them: `trl` or `lines`."""
+    if path.is_file():
+        return [path], "trl" if path.suffix == ".parquet" else "lines"
+    if not path.is_dir() or (path / "config.yaml").is_file():
+        return [], ""
+    for folder in (path, path / "completions"):
+        if found := sorted(folder.glob("completions_*.parquet")):
+            return found, "trl"
+    return sorted(path.glob("*.jsonl"), key=lambda file: (len(file.stem), file.stem)), "lines"

@@ -1,0 +1,93 @@
+"""Curves, as figures: of one run, and of several overlaid. All from what is recorded; the smoothing is stated."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg", force=False)
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+SMOOTHING = 9  # steps of the centred moving average
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def draw_curves(figure: Figure | SubFigure, rows: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]) -> None:
+    """Loss or reward and parts, IoU, informative groups, completion length: raw points and a smoothed line."""
+    rl = [row for row in rows if "reward/mean" in row]
+    sft = [row for row in rows if "reward/mean" not in row]
+    parts = part_names(rl)
+    axes = figure.subplots(2, 3)
+    _panel(axes[0, 0], sft, {"loss": "loss"}, "SFT loss")
+    curves = {"reward/mean": "total", **{f"reward/{part}/mean": part for part in parts}}
+    _panel(axes[0, 1], rl, curves, "reward and its parts")
+    _panel(axes[0, 2], rl, {"rollout/iou_mean": "training rollouts"}, "IoU")
+    _test_points(axes[0, 2], rows, evaluation)
+    groups = {"groups/informative": "informative", "groups/zero_variance": "zero variance", "groups/dropped": "dropped"}
+    _panel(axes[1, 0], rl, groups, "groups of a step")
+    _panel(axes[1, 1], rl, {"completion_length/mean": "mean"}, "completion length (tokens)")
+    _panel(axes[1, 2], rl, {"entropy": "entropy (nats a token)", "clip_frac": "clipped share"}, "policy")
+    figure.suptitle(f"points: each step; lines: centred mean of {SMOOTHING} steps", fontsize=9, color="0.4")
+
+
+def part_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The parts of the reward in rows of metrics.jsonl."""
+    return sorted(
+        {key.split("/")[1] for row in rows for key in row if key.startswith("reward/") and key.count("/") == 2}
+    )
+
+
+def smooth(values: Sequence[float], width: int = SMOOTHING) -> np.ndarray:
+    """The centred moving average over `width` steps, over fewer at the ends; what is missing is left out."""
+    array = np.array(values, dtype=np.float64)
+    half = width // 2
+    windows = [array[max(0, i - half) : i + half + 1] for i in range(len(array))]
+    return np.array([np.nanmean(w) if np.isfinite(w).any() else np.nan for w in windows])
+
+
+def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, str], title: str) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("step", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25)
+    for key, label in curves.items():
+        steps = [row["step"] for row in rows if key in row]
+        values = [row[key] if row[key] is not None else np.nan for row in rows if key in row]
+        if steps:
+            line = axes.plot(steps, smooth(values), linewidth=1.6, label=label)[0]
+            axes.plot(steps, values, ".", markersize=2, alpha=0.35, color=line.get_color())
+    if axes.lines:
+        axes.legend(fontsize=7, frameon=False)
+    else:
+        axes.text(0.5, 0.5, "nothing recorded", ha="center", va="center", transform=axes.transAxes, color="0.5")
+
+
+def _test_points(axes: Axes, rows: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]) -> None:
+    ends = {row["stage"]: row["step"] for row in rows}
+    for metric, label, marker in (("iou_mean", "test, sampled", "o"), ("iou_mean_greedy", "test, greedy", "s")):
+        points = [(ends[s], v[metric]) for s, v in evaluation.get("stages", {}).items() if metric in v and s in ends]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker, color="black", label=label, markersize=5, fillstyle="none")
+            axes.legend(fontsize=7, frameon=False)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as its suffix says (PNG, SVG or PDF), whole or not at all, and close it; no date is written."""
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"a figure is written as {', '.join(SUFFIXES)}, not as {path.name!r}")
+    undated = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[path.suffix]
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "groundrl"}):
+        figure.savefig(buffer, format=path.suffix[1:], dpi=110, metadata=undated)
+    plt.close(figure)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(buffer.getvalue())
+    partial.replace(path)

@@ -1,0 +1,79 @@
+"""The figures in BENCHMARKS.md and README.md are those of the committed results, and no others."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from groundrl.experiments.bench import evidence_audit, evidence_quickstart, evidence_report
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "experiments" / "bench" / "results"
+BENCHMARKS = (ROOT / "BENCHMARKS.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def results(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def report_table() -> str:
+    return evidence_report.table({int(seed): content for seed, content in results("report")["seeds"].items()})
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        evidence_quickstart.table(results("quickstart")["seeds"]),
+        evidence_quickstart.controls_table(results("quickstart")["seeds"]),
+        evidence_audit.table(results("audit")["rewards"]),
+        report_table(),
+    ],
+    ids=["quickstart", "controls", "audit", "report"],
+)
+def test_the_tables_are_those_of_the_results(table):
+    assert table in BENCHMARKS
+
+
+def test_the_readme_says_what_the_quickstart_gained():
+    found = re.search(
+        r"from (\S+) to (\S+) sampled and from\s+(\S+) to (\S+) greedy, every seed by at\s+least (\S+) with a\s+"
+        r"lower bound above (\S+)\.\s",
+        README,
+    )
+    claimed = [float(figure) for figure in found.groups()]
+    seeds = results("quickstart")["seeds"]
+    means = [
+        float(np.mean([seed["metrics"][arm][metric] for seed in seeds]))
+        for metric in ("iou_mean", "iou_mean_greedy")
+        for arm in ("sft", "rl")
+    ]
+    assert claimed[:4] == [pytest.approx(mean, abs=0.005) for mean in means]
+    gains = [seed["difference_from_sft"]["rl"][metric] for seed in seeds for metric in ("iou_mean", "iou_mean_greedy")]
+    assert all(gain["mean"] >= claimed[4] and gain["ci95"][0] > claimed[5] for gain in gains)
+
+
+def test_the_readme_shows_the_table_of_the_audit():
+    assert evidence_audit.table(results("audit")["rewards"]) in README
+
+
+def test_the_base_is_at_its_plateau_as_it_says():
+    found = results("base")
+    for rate in ("0.006", "0.0015"):
+        gain = found[f"gain at lr {rate}"]
+        assert f"{gain['mean']:+.4f} [{gain['ci95'][0]:+.4f}, {gain['ci95'][1]:+.4f}]" in BENCHMARKS
+    assert f"{found['iou']:.3f}" in BENCHMARKS
+
+
+def test_the_readme_says_what_the_reports_gained():
+    found = re.search(r"from (\S+) to (\S+) sampled and from (\S+) to (\S+) greedy, every interval above 0", README)
+    seeds = list(results("report")["seeds"].values())
+    means = [
+        float(np.mean([seed["stages"][stage][metric] for seed in seeds]))
+        for metric in ("fact_f1", "fact_f1_greedy")
+        for stage in ("sft", "rl")
+    ]
+    assert [float(figure) for figure in found.groups()] == [pytest.approx(mean, abs=0.0051) for mean in means]
+    assert all(seed["difference"]["fact_f1"]["ci95"][0] > 0 for seed in seeds)
