@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow.parquet as pq
-import torch
-from lightning.fabric import Fabric
 
 from groundrl.algorithms.checkpoint import (
     WINDOWS,
@@ -33,6 +28,7 @@ from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.evaluation import evaluate, report, summarize
 from groundrl.experiments.figures import draw_run
 from groundrl.experiments.folder import Recorder, RunFolder
+from groundrl.experiments.hardware import lightning_hardware, make_fabric
 from groundrl.experiments.loggers import check_loggers
 from groundrl.experiments.progress import Progress
 from groundrl.experiments.stage_settings import lora_settings, rl_settings
@@ -240,43 +236,6 @@ class Pipeline:
         first = next(iter(loader.skipped.values()))
         self.progress.say(f"{where}: {len(loader.skipped)} examples skipped (skipped.json); the first: {first}")
         write_text(json.dumps(self.skipped, indent=2) + "\n", self.folder.path / "skipped.json")
-
-
-def lightning_hardware(config: RunConfig) -> dict[str, Any]:
-    """The devices of Trainer and Fabric alike; under torchrun its processes, else `hardware.devices`."""
-    hardware = config.hardware
-    devices = int(os.environ.get("LOCAL_WORLD_SIZE", hardware.devices))
-    nodes = int(os.environ.get("WORLD_SIZE", devices)) // devices
-    strategy = hardware.strategy
-    if strategy == "auto" and devices * nodes > 1:
-        strategy = "ddp_find_unused_parameters_true"  # text alone leaves a vision tower without gradients
-    return {"accelerator": hardware.accelerator, "devices": devices, "num_nodes": nodes, "strategy": strategy}
-
-
-def quiet_libraries() -> None:
-    """No advertisements, no second progress bar, no deprecation inside a library; other warnings stay."""
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    warnings.filterwarnings("ignore", message=r".*LeafSpec.* is deprecated", module=r"lightning\.")
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def make_fabric(config: RunConfig) -> Fabric:
-    """Fabric for the RL loop, launched; several processes come from torchrun."""
-    if config.hardware.devices > 1 and "LOCAL_WORLD_SIZE" not in os.environ:
-        raise ConfigError(
-            f"hardware.devices is {config.hardware.devices}: start the processes with "
-            f"`torchrun --nproc-per-node {config.hardware.devices} -m groundrl.experiments.cli train ...`"
-        )
-    if config.hardware.threads is not None:
-        torch.set_num_threads(config.hardware.threads)
-    quiet_libraries()
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if config.model.dtype == "bfloat16" else "32-true"
-    fabric = Fabric(**lightning_hardware(config), precision=precision)
-    fabric.launch()
-    return fabric
 
 
 def difference_table(content: Mapping[str, Any]) -> Any:

@@ -62,7 +62,7 @@ def quantization_config(quantize: Quantization | None, dtype: Precision) -> Any 
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, dtype),
-        llm_int8_skip_modules=["visual", "lm_head"],
+        llm_int8_skip_modules=["model.visual", "lm_head"],
     )
 
 
@@ -70,7 +70,7 @@ def enable_checkpointing(model: Any) -> None:
     """Recompute the layers' activations in the backward pass. ValueError where the architecture cannot."""
     if not model.supports_gradient_checkpointing:
         raise ValueError(f"model.gradient_checkpointing: {type(model).__name__} has none, set it to false")
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def save_weights(model: Any, weights: Mapping[str, Tensor], folder: Path) -> None:

@@ -17,7 +17,7 @@ def recipe(**changes):
 
 def test_every_recipe_is_valid():
     paths = sorted(RECIPES.rglob("*.yaml"))
-    assert {"base", "quickstart", "dapo", "medmo", "medmo_think", "report"} <= {path.stem for path in paths}
+    assert {"base", "quickstart", "dapo", "medmo", "medmo_think", "ppo", "report"} <= {path.stem for path in paths}
     for path in paths:
         load_sweep_settings(path, {}) if path.stem == "ablation" else load_config(path, {})
 
@@ -73,7 +73,7 @@ def test_an_override_is_key_and_value():
 def test_a_missing_file_lists_the_recipes():
     with pytest.raises(
         ConfigError,
-        match="no file and no recipe 'nothing'; the recipes are ablation, base, dapo, medmo, medmo_think, quick",
+        match="no file and no recipe 'nothing'; the recipes are ablation, base, dapo, medmo, medmo_think, ppo, quick",
     ):
         find_config("nothing")
 
@@ -129,7 +129,7 @@ def test_every_key_of_an_rl_stage_reaches_the_loop():
         "max_bad_steps": 4,
     }
     stage = recipe(**{f"stages.rl.{key}": value for key, value in changed.items()}).stages[1]
-    assert set(changed) | {"name", "kind", "data"} == set(type(stage).model_fields)
+    assert set(changed) | {"name", "kind", "data", "critic"} == set(type(stage).model_fields)
     settings = rl_settings(stage, seed=5)
     flat = {
         **vars(settings),
@@ -171,7 +171,7 @@ class TestAdapterAndCritic:
             ({"model.lora.rank": 0}, "model.lora.rank: Input should be greater than or equal to 1"),
             ({"model.lora.rnak": 8}, "unknown key model.lora.rnak; did you mean 'rank'"),
             ({"model.quantize": "4bit"}, "weights in 4 bits cannot be trained, set lora too"),
-            ({"stages.rl.critic.vf": 1.0}, "unknown key stages.rl.critic.vf; did you mean 'vf_coef'"),
+            ({"stages.rl.critic.vf_coeff": 1.0}, "unknown key stages.rl.critic.vf_coeff; did you mean 'vf_coef'"),
             ({"stages.rl.critic": None}, "stages.rl: advantage gae needs a critic: set critic, such as critic: {}"),
             ({"stages.rl.advantage": "grpo"}, "advantage grpo has no use for a critic"),
         ],

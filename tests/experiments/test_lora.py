@@ -8,7 +8,13 @@ from groundrl.experiments import resume, train
 from groundrl.experiments.folder import Recorder
 from groundrl.experiments.pipeline import BASE
 
-LORA = {"model.lora.rank": 4, "data.test": None, "stages.rl.kl_coef": 0.05, "stages.rl.epochs": 2, "audit": "off"}
+LORA = {
+    "model.lora.rank": 4,
+    "data.test": None,
+    "stages.rl.kl_coef": 0.05,
+    "stages.rl.epochs": 2,
+    "stages.rl.max_new_tokens": 48,
+}
 
 
 def weights(run, stage: str) -> dict[str, torch.Tensor]:

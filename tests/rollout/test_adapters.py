@@ -149,7 +149,7 @@ def test_another_adapter_than_the_checkpoints_is_refused(tiny_text):
     policy, other = Policy.load(tiny_text), Policy.load(tiny_text)
     policy.adapters.add(POLICY, LORA, seed=0)
     other.adapters.add(POLICY, LoraSettings(rank=8), seed=0)
-    with pytest.raises(ValueError, match="the checkpoint has another adapter"):
+    with pytest.raises(ValueError, match="the checkpoint holds another adapter"):
         policy.adapters.load(POLICY, other.adapters.parameters(POLICY))
 
 
