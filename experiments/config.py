@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from groundrl.experiments.model_config import CriticConfig, ModelConfig, Strict
 from groundrl.rewards.expression import nearest
@@ -166,6 +166,11 @@ class RunConfig(Strict):
     evaluation: EvaluationConfig = EvaluationConfig()
     hardware: HardwareConfig = HardwareConfig()
     loggers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ("tensorboard",)
+
+    @field_validator("audit", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML 1.1 reads off as false
 
     @model_validator(mode="after")
     def _whole(self) -> RunConfig:

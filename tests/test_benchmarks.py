@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groundrl.experiments.bench import evidence_audit, evidence_quickstart, evidence_report
+from groundrl.experiments.bench import evidence_audit, evidence_quickstart, evidence_report, evidence_statistics
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "bench" / "results"
@@ -30,8 +30,9 @@ def report_table() -> str:
         evidence_quickstart.controls_table(results("quickstart")["seeds"]),
         evidence_audit.table(results("audit")["rewards"]),
         report_table(),
+        evidence_statistics.table(results("statistics")["rows"]),
     ],
-    ids=["quickstart", "controls", "audit", "report"],
+    ids=["quickstart", "controls", "audit", "report", "statistics"],
 )
 def test_the_tables_are_those_of_the_results(table):
     assert table in BENCHMARKS

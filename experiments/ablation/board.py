@@ -43,7 +43,7 @@ def plan_notes(plan: Plan, pilot: Mapping[str, Any] | None, seeds: Sequence[int]
     runs = len(plan.jobs(tuple(seeds)))
     if pilot is not None:
         minutes = estimate(plan, pilot, len(seeds), processes) / 60
-        notes.append(f"{runs} runs, about {minutes:.0f} minutes in {processes} processes, judged by the pilot steps")
+        notes.append(f"{runs} runs, about {minutes:.1f} minutes at {processes} at a time, judged by the pilot steps")
     return notes
 
 

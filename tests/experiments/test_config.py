@@ -179,3 +179,7 @@ class TestAdapterAndCritic:
     def test_faults_are_one_sentence(self, overrides, message):
         with pytest.raises(ConfigError, match=re.escape(message)):
             load_config("ppo", overrides)
+
+
+def test_off_without_quotes_is_off():
+    assert recipe(**parse_overrides(["audit=off"])).audit == "off"

@@ -24,7 +24,7 @@ from groundrl.rollout.costs import Costs
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.prompts import Prompt
 
-# On the CPUs tried TRL is at its best in float32 (135M, 512 x 8: an update in 26 s, in bfloat16 32 s), so all are.
+# For all: in bfloat16 this project gains more than TRL (135M, 512 x 8, an update: 5.3 s to 3.5 s; TRL 38 s to 32 s).
 PRECISION: Literal["float32", "bfloat16"] = "float32"
 CONTENDERS = ("ours", "trl", "trl_compact", "padded")
 
@@ -65,13 +65,14 @@ def measure_times(case: Case, repeats: int | None = None) -> dict[str, Any]:
         _warm_up(name, case, policy, examples)
     _settle(runners["ours"], completions)
     optimizer.step()  # makes its state
-    for _ in range(repeats or case.repeats):
-        for name, runner in runners.items():
+    for repeat in range(repeats or case.repeats):
+        order = [*CONTENDERS[repeat % 4 :], *CONTENDERS[: repeat % 4]]  # none is always first, with a cold memory
+        for name in order:
             policy.model.zero_grad(set_to_none=True)
-            clock(f"update/{name}", partial(_in_mode, runner, completions))
+            clock(f"update/{name}", partial(_in_mode, runners[name], completions))
         clock("optimizer", optimizer.step)
         if case.shortest is None:
-            for name in ("ours", "trl", "padded"):
+            for name in [name for name in order if name != "trl_compact"]:
                 policy.model.eval()
                 clock(f"generate/{name}", runners[name].generate)
     prompt = len(policy.encode(examples[0]))
