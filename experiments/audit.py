@@ -78,18 +78,23 @@ def warn_before_training(reward: Reward, source: ExampleSource, *, seed: int) ->
     nothing to write a gold answer from are left out: training says what it needs. No random state is touched, also
     where the reward itself draws from a shared one.
     """
-    if any(part.costly for part in parts_of(reward)):
-        return
-    examples = list(filter(has_gold, _sound(source, _places(source, BEFORE_TRAINING, seed=seed))))
-    if not examples:
-        return
     from groundrl.algorithms.generators import untouched_generators  # here: `groundrl audit` need not wait for torch
 
     with untouched_generators():
-        report = audit(reward, examples, seed=seed)
-    if not report.passed:
+        found = _found_before_training(reward, source, seed=seed)
+    if found is not None:
         why = "look with `groundrl audit`; `audit=off` leaves this check out"
-        warnings.warn(f"the reward can be gamed, {report.verdict}; {why}", GroundRLWarning, stacklevel=2)
+        warnings.warn(f"the reward can be gamed, {found}; {why}", GroundRLWarning, stacklevel=2)
+
+
+def _found_before_training(reward: Reward, source: ExampleSource, *, seed: int) -> str | None:
+    """The verdict, or None where there is nothing to say."""
+    if any(part.costly for part in parts_of(reward)):
+        return None
+    examples = list(filter(has_gold, _sound(source, _places(source, BEFORE_TRAINING, seed=seed))))
+    if not examples or (report := audit(reward, examples, seed=seed)).passed:
+        return None
+    return report.verdict
 
 
 def _places(source: ExampleSource, count: int, *, seed: int) -> list[int]:
