@@ -61,6 +61,7 @@ class Adapters:
             else:
                 self.tuner.peft_config[name] = config
                 self.tuner.inject_adapter(self.model, name)
+        self.model.train(self.model.training)  # new dropout as the rest
         self._trained += self.parameters(name).values()
         self._switch(self.active or name)
 

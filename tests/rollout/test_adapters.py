@@ -113,6 +113,12 @@ def test_two_adapters_take_turns_and_both_stay_trainable(tiny_text, text_example
     assert not any("critic" in name for name in policy.weights())
 
 
+def test_dropout_of_a_new_adapter_is_off_where_the_models_is(text_policy):
+    text_policy.model.eval()
+    text_policy.adapters.add(POLICY, LoraSettings(rank=2, dropout=0.5), seed=0)
+    assert not any(module.training for module in text_policy.model.modules())
+
+
 def test_all_reaches_the_vision_tower_too(vl_policy):
     vl_policy.adapters.add(POLICY, LoraSettings(rank=2, targets="all"), seed=0)
     names = vl_policy.adapters.parameters(POLICY)

@@ -80,7 +80,8 @@ def test_qlora_learns_and_its_export_is_a_plain_model(tiny_vl, vl_examples, tmp_
     config = quantization_config("4bit", "float32")
     monkeypatch.undo()
     monkeypatch.setattr(loading, "PLACE", "cpu")
-    monkeypatch.setattr("groundrl.rollout.policy.quantization_config", lambda quantize, dtype: config)
+    settings = "groundrl.rollout.policy.quantization_config"
+    monkeypatch.setattr(settings, lambda quantize, dtype: config if quantize else None)
     policy = Policy.load(tiny_vl, quantize="4bit")
     for module in policy.model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
