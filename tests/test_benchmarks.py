@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groundrl.experiments.bench import evidence_audit, evidence_quickstart, evidence_report, evidence_statistics
+from groundrl.experiments.bench import (
+    evidence_audit,
+    evidence_quickstart,
+    evidence_report,
+    evidence_resume,
+    evidence_statistics,
+)
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "bench" / "results"
@@ -31,8 +37,9 @@ def report_table() -> str:
         evidence_audit.table(results("audit")["rewards"]),
         report_table(),
         evidence_statistics.table(results("statistics")["rows"]),
+        evidence_resume.table(results("resume")["algorithms"]),
     ],
-    ids=["quickstart", "controls", "audit", "report", "statistics"],
+    ids=["quickstart", "controls", "audit", "report", "statistics", "resume"],
 )
 def test_the_tables_are_those_of_the_results(table):
     assert table in BENCHMARKS

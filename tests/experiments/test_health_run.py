@@ -8,7 +8,7 @@ import pytest
 from groundrl.experiments import resume, train
 from groundrl.rewards import Completion, Example, reward
 
-RL = {"name": "rl", "kind": "rl", "steps": 7, "prompts_per_step": 2, "group_size": 2, "max_new_tokens": 3, "lr": 1e-3}
+RL = {"name": "rl", "kind": "rl", "steps": 11, "prompts_per_step": 2, "group_size": 2, "max_new_tokens": 3, "lr": 1e-3}
 
 
 @reward(range=(0, 1))
@@ -40,4 +40,4 @@ def test_a_flat_reward_is_said_before_and_while_training(config, tmp_path, capsy
     assert "preflight" not in said
     assert "warning" not in said
     assert len((run.folder / "health.jsonl").read_text().splitlines()) == 2
-    assert [row["step"] for row in run.metrics] == list(range(1, 8))
+    assert [row["step"] for row in run.metrics] == list(range(1, 12))

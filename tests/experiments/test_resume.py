@@ -113,15 +113,16 @@ def left(run: Run) -> dict[str, object]:
     }
 
 
-def test_a_run_killed_four_times_ends_as_one_that_never_stopped(config, straight, tmp_path):
-    """In SFT's checkpoint, between the epochs of RL's third window, in its checkpoint, and at the end of the stage."""
+def test_a_run_killed_five_times_ends_as_one_that_never_stopped(config, straight, tmp_path):
+    """In SFT's checkpoint, between the epochs of RL's windows 1 and 3, in its checkpoint, at the end of the stage."""
     folder = tmp_path / "run"
 
     def go(where) -> None:
         with where:
             resume(folder, progress=False) if folder.exists() else train(config, runs=tmp_path, progress=False)
 
-    for where in (half_a_state("sft", 4), after_update(5), half_a_state("rl", 4), before_the_name("config.json")):
+    in_rl = (after_update(1), after_update(5), half_a_state("rl", 4))
+    for where in (half_a_state("sft", 4), *in_rl, before_the_name("config.json")):
         killed(lambda where=where: go(where))
     again = resume(folder, progress=False)
     assert [(row["step"], row["stage"]) for row in again.metrics] == [
