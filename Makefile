@@ -14,7 +14,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile
 
 evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-algorithms evidence-resume
 evidence: evidence-statistics evidence-ablation

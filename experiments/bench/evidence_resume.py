@@ -47,7 +47,7 @@ SMALL = {
     "stages.rl.checkpoint_every": "3",
     "stages.rl.kl_coef": "0.01",
 }
-ALGORITHMS = {"grpo": "quickstart"}  # and its recipe
+ALGORITHMS = {"grpo": "quickstart", "ppo": "ppo"}  # and its recipe
 POLL = 0.01  # seconds
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(["groundrl.experiments.pipeline", "groundrl.experiments.run", "groundrl.experiments.cli"])

@@ -49,7 +49,7 @@ class Task:
     def scale(self, index: int) -> Float[np.ndarray, "4"]:
         """The image's size in the example's box space."""
         space = self.examples[index].box_space
-        return np.array([space.width, space.height] * 2)
+        return np.array([space.width, space.height] * 2, dtype=float)
 
     def blind(self, index: int, unit: Float[np.ndarray, "N 4"], words: str | None = None) -> str | None:
         """Boxes given in shares of the image, in the frame of the commonest answer; None where none are asked for."""

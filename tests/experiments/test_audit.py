@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from groundrl.algorithms.generators import generator_state
 from groundrl.experiments import audit as audit_module
 from groundrl.experiments import cli, resume, train
 from groundrl.experiments.audit import named_reward, warn_before_training
@@ -118,10 +119,10 @@ def shared_randomness(completion, example):
 
 
 def test_no_shared_random_state_is_touched():
-    before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    before = generator_state()
     with pytest.warns(GroundRLWarning, match="deterministic"):
         warn_before_training(shared_randomness, NucleiCrops("train"), seed=0)
-    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    assert generator_state() == before
 
 
 def test_a_judge_is_not_asked_before_training():

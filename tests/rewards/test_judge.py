@@ -306,7 +306,7 @@ WRONG = [
     {"base_url": "file:///x"}, {"template": "no field"}, {"concurrency": 0}, {"retries": -1},
     {"timeout": 0.0}, {"deadline": float("nan")}, {"timeout": float("inf")}, {"requests_per_minute": 0.0},
     {"request_budget": 0}, {"token_budget": 0}, {"max_tokens": 0}, {"extra": {"messages": []}},
-    {"extra": {"x": float("nan")}}, {"extra": {"x": object()}},
+    {"extra": {"x": float("nan")}}, {"extra": {"x": 1j}},
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "-
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open an event loop runs, which other tests must not meet
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="the page's tests need the package playwright")
     path = shutil.which("chromium") or shutil.which("chromium-browser")
