@@ -126,6 +126,18 @@ def test_in_its_first_step_the_critic_learns_alone(text_policy, text_examples, r
     assert text_policy.version == 0
 
 
+def test_it_starts_from_the_mean_return_of_the_first_window(text_policy, text_examples, rl_run):
+    """Its values are 0 in the first step, so that all advantages are scores; then some answers are worse than it."""
+    critic = CriticSettings(lr=1e-9, warmup_steps=2)
+    first, second = rl_run(text_policy, text_examples, steps=2, **PPO | {"critic": critic})
+    scores = [score.value for group in first.groups for score in group.scores]
+    assert [advantages[0] for advantages in first.advantages] == pytest.approx(scores)
+    scores = [score.value for group in second.groups for score in group.scores]
+    mean = scores[0] - second.advantages[0][0]
+    weights = [len(completion.token_ids) for group in first.groups for completion in group.completions]
+    assert mean == pytest.approx(sum(w * a[0] for w, a in zip(weights, first.advantages, strict=True)) / sum(weights))
+
+
 @pytest.mark.parametrize(("vf_coef", "share"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
 def test_vf_coef_is_the_share_of_its_gradient_that_reaches_the_policys_layers(
     text_policy, text_examples, vf_coef, share
