@@ -86,15 +86,18 @@ def update_faults(
 def _values(
     logprobs: CompletionLogprobs, form: str, prompt: Prompt, completions: Sequence[Completion]
 ) -> tuple[Tensor, Tensor]:
-    """Log-probs, and their gradient at the first weights of the language model that learn."""
+    """Log-probs, and their gradient at the first weights of the language model that learn.
+
+    At two of them: of a fresh adapter's pair the first has none, as it is multiplied by the zeros of the second.
+    """
     batch = build(form, logprobs.policy, [prompt] * len(completions), completions)
     weights = [p for name, p in logprobs.model.named_parameters() if p.requires_grad and "visual" not in name]
     with torch.set_grad_enabled(bool(weights)):
         values, _ = logprobs(batch)
         if not values.requires_grad:
             return values, values
-        (gradient,) = torch.autograd.grad(values.sum(), weights[:1], allow_unused=True)
-    return values.detach(), values.detach() if gradient is None else gradient
+        gradients = torch.autograd.grad(values.sum(), weights[:2], materialize_grads=True)
+    return values.detach(), torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def _difference(

@@ -11,7 +11,7 @@ from groundrl.experiments.tiny import build_tokenizer
 from groundrl.rewards import Completion, GroundRLWarning
 from groundrl.rollout.batches import pad_batch
 from groundrl.rollout.costs import Costs
-from groundrl.rollout.forms import BUILD, update_faults
+from groundrl.rollout.forms import BUILD, _values, update_faults
 from groundrl.rollout.logprobs import CompletionLogprobs
 from groundrl.rollout.packed import pack_batch
 from groundrl.rollout.planner import Planner
@@ -225,6 +225,12 @@ class TestTrust:
         faults = update_faults(CompletionLogprobs(wide_vl, temperature=1.0), SHARED, prompts[1], pair)
         assert faults["packed"] is None
         assert faults["prefix"].startswith("prefix stops with RuntimeError"), "the check would have seen it too"
+
+    def test_the_check_sees_gradients_of_a_fresh_adapter(self, wide_vl, prompts):
+        """Its A has none, since its B is zero: that of B is compared."""
+        inject_adapter_in_model(LoraConfig(r=4, target_modules=r".*language_model.*q_proj"), wide_vl.model)
+        values = _values(CompletionLogprobs(wide_vl, temperature=1.0), "padded", prompts[1], [completion([5, 6, 7])])
+        assert values[1].abs().max() > 0
 
     def test_a_form_that_is_wrong_is_found_on_the_first_window(self, wide_vl, prompts, monkeypatch):
         """Completions at positions that go on from one another, and, as bad, gradients that stop at the prompt."""
