@@ -66,7 +66,8 @@ def read_mask(path: Path, *, width: int, height: int) -> Int[np.ndarray, "h w"]:
     if mode != "RGB":
         raise ValueError(f"the mask {path} has the mode {mode}; save it as grey, palette or RGB without alpha")
     red, green, blue = np.moveaxis(values.astype(np.int64), -1, 0)
-    return (red << 16) | (green << 8) | blue
+    colours: Int[np.ndarray, "h w"] = (red << 16) | (green << 8) | blue
+    return colours
 
 
 def value_instances(mask: Int[np.ndarray, "h w"], *, name: str, min_area: int = 1) -> Instances:
