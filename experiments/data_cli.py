@@ -1,0 +1,10 @@
+"""`groundrl data ...`: what is done with data before a run."""
+
+from __future__ import annotations
+
+import typer
+
+from groundrl.experiments.cells_cli import cells
+
+app = typer.Typer(help="Build and check data.", no_args_is_help=True)
+app.command()(cells)
