@@ -50,7 +50,7 @@ def cells(
     typer.echo(f"{drawn['train']} train and {drawn['test']} test crops")
     if sum(drawn.values()) < crops:
         typer.echo(
-            f"{crops} were asked for: there are too few candidates, with objects or without (README.md counts them)"
+            f"{crops} were asked for: there are too few candidates (README.md counts them)"
         )
     for file in ("train.jsonl", "test.jsonl", "README.md", "histograms.png"):
         typer.echo(f"  {out / file}")
