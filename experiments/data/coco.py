@@ -11,9 +11,11 @@ import numpy as np
 
 from groundrl.experiments.data.box_json import four, inside_image
 from groundrl.experiments.data.image_json import image_from_json
-from groundrl.experiments.data.scene import box_text, thousandths
 from groundrl.experiments.data.values import shown
-from groundrl.rewards import Boxes, Completion, DataError, Example, Reference, pixel
+from groundrl.experiments.tasks.box_text import box_text, thousandths
+from groundrl.experiments.tasks.grounding import GROUNDING
+from groundrl.experiments.tasks.task import Fields
+from groundrl.rewards import Boxes, Completion, DataError, Example, pixel
 
 DEFAULT_ANSWER = "{count} {label} <box>{boxes}</box>"
 TEMPLATE_FIELDS = ("count", "label", "boxes", "objects")
@@ -83,16 +85,17 @@ class CocoSource:
         boxes = self._boxes(self.annotations.get(entry["id"], []), width=image.width, height=image.height)
         present = set(boxes.labels or ())
         labels = tuple(each for each in dict.fromkeys(self.categories.values()) if each in present)
-        answer = self._gold_answer(boxes, labels)
-        return Example(
+        fields = Fields(
             id=id,
-            prompt=self.prompt,
+            dataset=self.path.stem,
             images=(image,),
-            answer=answer,
-            # The label is read from the answer as it is from a model's, so that the gold answer satisfies its reward.
-            reference=Reference(label=Completion(text=answer).label, labels=labels, boxes=boxes),
+            prompt=self.prompt,
+            answer=self._gold_answer(boxes, labels),
+            labels=labels,
+            boxes=boxes,
             block=name,
         )
+        return GROUNDING.example(fields)
 
     def _boxes(self, annotations: list[dict[str, Any]], *, width: int, height: int) -> Boxes:
         """The boxes in reading order, in pixels of the image."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from groundrl.rewards import Boxes, Example, ImageRef, Reference, pixel, rel1000
+from groundrl.experiments.tasks.box_text import box_text
+from groundrl.experiments.tasks.grounding import GROUNDING
+from groundrl.experiments.tasks.task import Fields
+from groundrl.rewards import Boxes, Example, ImageRef, pixel
 
-PROMPT = "Detect and localize all nuclei in the image."
 MIN_VISIBLE = 0.5  # an object cut by the border counts when at least this share of its pixels is visible
 
 
@@ -41,23 +44,6 @@ def grounding_answer(boxes: Boxes, *, singular: str, plural: str) -> tuple[str, 
     return label, f"{label} <box>{box_text(boxes)}</box>"
 
 
-def box_text(boxes: Boxes) -> str:
-    """The boxes as a gold answer writes them: `[[010, 012, 080, 095], ...]`, in thousandths."""
-    rows = ("[" + ", ".join(f"{value:03d}" for value in box) + "]" for box in thousandths(boxes).tolist())
-    return "[" + ", ".join(rows) + "]"
-
-
-def thousandths(boxes: Boxes) -> Int[np.ndarray, "N 4"]:
-    """The boxes in rel1000 with three digits, so that each coordinate takes the same tokens.
-
-    1000 itself becomes 999. A side that rounds to nothing becomes one thousandth long: a gold answer with a box of no
-    area would not satisfy its own reward.
-    """
-    rounded = np.clip(np.rint(boxes.to(rel1000).xyxy), 0, 999).astype(np.int64)
-    low = np.minimum(rounded[:, :2], 998)
-    return np.concatenate([low, np.maximum(rounded[:, 2:], low + 1)], axis=1)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """A picture and what is known of it: the boxes in pixels of the objects that count, and how many are mitotic."""
@@ -81,6 +67,11 @@ class Scene:
         Image.fromarray(self.picture).save(buffer, format="png", compress_level=1)
         return ImageRef(source=buffer.getvalue(), width=self.picture.shape[1], height=self.picture.shape[0])
 
+    def fields(self, **stated: Any) -> Fields:
+        """What is known of it, and what is stated, as a task takes it."""
+        known = {"dataset": self.id.partition("/")[0], "boxes": self.truth, "images": (self.image,)}
+        return Fields(id=self.id, block=self.block, **known, **stated)
+
 
 def scene_of(
     *,
@@ -98,8 +89,5 @@ def scene_of(
 
 def grounding_example(scene: Scene) -> Example:
     """The grounding task of a scene: truth in pixels, gold answer in rel1000."""
-    label, answer = grounding_answer(scene.truth, singular="nucleus", plural="nuclei")
-    reference = Reference(label=label, boxes=scene.truth)
-    return Example(
-        id=scene.id, prompt=PROMPT, images=(scene.image,), answer=answer, reference=reference, block=scene.block
-    )
+    answer = grounding_answer(scene.truth, singular="nucleus", plural="nuclei")[1]
+    return GROUNDING.example(scene.fields(target="nuclei", answer=answer), template="the_image")
