@@ -69,8 +69,8 @@ class Scene:
 
     def fields(self, **stated: Any) -> Fields:
         """What is known of it, and what is stated, as a task takes it."""
-        known = {"dataset": self.id.partition("/")[0], "boxes": self.truth, "images": (self.image,)}
-        return Fields(id=self.id, block=self.block, **known, **stated)
+        dataset = self.id.partition("/")[0]
+        return Fields(id=self.id, dataset=dataset, images=(self.image,), boxes=self.truth, block=self.block, **stated)
 
 
 def scene_of(

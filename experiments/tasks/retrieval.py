@@ -57,7 +57,9 @@ def retrieval_recall(policy: Policy, examples: Sequence[Example]) -> dict[str, F
     texts = [example.reference.report for example in examples]
     if any(text is None for text in texts):
         return recalls(queries @ queries.T, pairs, pairs, same=True)
-    distinct = list(dict.fromkeys(zip(texts, pairs, strict=True)))  # a text is one candidate, however many images it has
+    distinct = list(
+        dict.fromkeys(zip(texts, pairs, strict=True))
+    )  # a text is one candidate, however many images it has
     candidates = pooled(policy, [Example(id=str(text), prompt=text) for text, _ in distinct]).numpy()
     return recalls(queries @ candidates.T, pairs, [pair for _, pair in distinct])
 

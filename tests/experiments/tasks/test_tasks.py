@@ -103,7 +103,13 @@ def test_multiple_choice_with_and_without_an_image(images):
     ],
 )
 def test_texts_are_reports(task, prompt):
-    stated = {"images": IMAGE, "question": "All of it.", "modality": "CT scan", "report": "A mass.", "columns": {"x": 1}}
+    stated = {
+        "images": IMAGE,
+        "question": "All of it.",
+        "modality": "CT scan",
+        "report": "A mass.",
+        "columns": {"x": 1},
+    }
     example = made(task, references=("A mass.", "Mass."), **stated)
     assert (example.prompt, example.answer, example.reference.report) == (prompt, "A mass.", "A mass.")
     assert example.reference["references"] == ("A mass.", "Mass.")
