@@ -12,9 +12,11 @@ import numpy as np
 
 from groundrl.experiments.data.box_json import four, inside_image
 from groundrl.experiments.data.image_json import image_from_json
-from groundrl.experiments.data.scene import box_text, thousandths
 from groundrl.experiments.data.values import shown
-from groundrl.rewards import Boxes, Completion, DataError, Example, ImageRef, Reference, pixel
+from groundrl.experiments.tasks.box_text import box_text, thousandths
+from groundrl.experiments.tasks.grounding import GROUNDING
+from groundrl.experiments.tasks.task import Fields
+from groundrl.rewards import Boxes, Completion, DataError, Example, ImageRef, pixel
 
 DEFAULT_ANSWER = "{count} {label} <box>{boxes}</box>"
 TEMPLATE_FIELDS = ("count", "label", "boxes", "objects")
@@ -84,7 +86,14 @@ class CocoSource:
         boxes = self._boxes(self.annotations.get(entry["id"], []), width=image.width, height=image.height)
         names = list(dict.fromkeys(self.categories.values()))
         return boxes_example(
-            id=id, image=image, boxes=boxes, names=names, prompt=self.prompt, answer=self.answer, block=name
+            id=id,
+            dataset=self.path.stem,
+            image=image,
+            boxes=boxes,
+            names=names,
+            prompt=self.prompt,
+            answer=self.answer,
+            block=name,
         )
 
     def _boxes(self, annotations: list[dict[str, Any]], *, width: int, height: int) -> Boxes:
@@ -108,6 +117,7 @@ class CocoSource:
 def boxes_example(
     *,
     id: str,
+    dataset: str,
     image: ImageRef,
     boxes: Boxes,
     names: Sequence[str],
@@ -120,16 +130,18 @@ def boxes_example(
     present = set(boxes.labels or ())
     labels = tuple(name for name in names if name in present)
     nothing = names[0] if len(names) == 1 else "objects"
-    gold = fill_template(answer, boxes, label=", ".join(labels) or nothing)
-    return Example(
+    fields = Fields(
         id=id,
-        prompt=prompt,
+        dataset=dataset,
         images=(image,),
-        answer=gold,
-        # The label is read from the answer as it is from a model's, so that the gold answer satisfies its reward.
-        reference=Reference(label=Completion(text=gold).label, labels=labels, boxes=boxes, columns=columns or {}),
+        prompt=prompt,
+        answer=fill_template(answer, boxes, label=", ".join(labels) or nothing),
+        labels=labels,
+        boxes=boxes,
         block=block,
+        columns=columns or {},
     )
+    return GROUNDING.example(fields)
 
 
 def fill_template(template: str, boxes: Boxes, *, label: str) -> str:
