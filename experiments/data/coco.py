@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from groundrl.experiments.data.box_json import four, inside_image
 from groundrl.experiments.data.image_json import image_from_json
 from groundrl.experiments.data.scene import box_text, thousandths
 from groundrl.experiments.data.values import shown
-from groundrl.rewards import Boxes, Completion, DataError, Example, Reference, pixel
+from groundrl.rewards import Boxes, Completion, DataError, Example, ImageRef, Reference, pixel
 
 DEFAULT_ANSWER = "{count} {label} <box>{boxes}</box>"
 TEMPLATE_FIELDS = ("count", "label", "boxes", "objects")
@@ -81,17 +82,9 @@ class CocoSource:
         size = {"width": entry.get("width"), "height": entry.get("height")}
         image = image_from_json({"path": name} | size, self.folder)
         boxes = self._boxes(self.annotations.get(entry["id"], []), width=image.width, height=image.height)
-        present = set(boxes.labels or ())
-        labels = tuple(each for each in dict.fromkeys(self.categories.values()) if each in present)
-        answer = self._gold_answer(boxes, labels)
-        return Example(
-            id=id,
-            prompt=self.prompt,
-            images=(image,),
-            answer=answer,
-            # The label is read from the answer as it is from a model's, so that the gold answer satisfies its reward.
-            reference=Reference(label=Completion(text=answer).label, labels=labels, boxes=boxes),
-            block=name,
+        names = list(dict.fromkeys(self.categories.values()))
+        return boxes_example(
+            id=id, image=image, boxes=boxes, names=names, prompt=self.prompt, answer=self.answer, block=name
         )
 
     def _boxes(self, annotations: list[dict[str, Any]], *, width: int, height: int) -> Boxes:
@@ -111,10 +104,32 @@ class CocoSource:
             raise ValueError(f"{name} has the category {shown(id)}, which is not in `categories`; add it there")
         return self.categories[id]
 
-    def _gold_answer(self, boxes: Boxes, labels: tuple[str, ...]) -> str:
-        names = list(dict.fromkeys(self.categories.values()))
-        nothing = names[0] if len(names) == 1 else "objects"
-        return fill_template(self.answer, boxes, label=", ".join(labels) or nothing)
+
+def boxes_example(
+    *,
+    id: str,
+    image: ImageRef,
+    boxes: Boxes,
+    names: Sequence[str],
+    prompt: str,
+    answer: str,
+    block: str,
+    columns: Mapping[str, object] | None = None,
+) -> Example:
+    """The grounding task of one image with labelled boxes; `answer` is a template, `names` are all the classes."""
+    present = set(boxes.labels or ())
+    labels = tuple(name for name in names if name in present)
+    nothing = names[0] if len(names) == 1 else "objects"
+    gold = fill_template(answer, boxes, label=", ".join(labels) or nothing)
+    return Example(
+        id=id,
+        prompt=prompt,
+        images=(image,),
+        answer=gold,
+        # The label is read from the answer as it is from a model's, so that the gold answer satisfies its reward.
+        reference=Reference(label=Completion(text=gold).label, labels=labels, boxes=boxes, columns=columns or {}),
+        block=block,
+    )
 
 
 def fill_template(template: str, boxes: Boxes, *, label: str) -> str:

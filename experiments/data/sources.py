@@ -1,4 +1,4 @@
-"""What `data:` in a config names: a shipped source, a .jsonl file or a COCO file."""
+"""What `data:` in a config names: a shipped source, a .jsonl file, a COCO file or a folder of masks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from groundrl.experiments.data.cells import RenderedCells
 from groundrl.experiments.data.coco import DEFAULT_ANSWER, CocoSource
 from groundrl.experiments.data.crops import NucleiCrops
 from groundrl.experiments.data.jsonl import JsonlSource
+from groundrl.experiments.data.mask_source import mask_source
 from groundrl.experiments.data.reports import report_example
 from groundrl.experiments.data.values import refuse_unknown, shown
 from groundrl.rewards import ExampleSource
@@ -30,12 +31,15 @@ def load_source(spec: str | Mapping[str, object], *, seed: int, base: Path) -> E
 
     `spec`: a shipped source (`cells/rendered`, `cells/report`, `nuclei/train`, `nuclei/test`, `nuclei/report/train`,
     `nuclei/report/test`), the path of a .jsonl file, `{jsonl: path}`, or
-    `{coco: path, images: folder, prompt: text, answer: template}` (`answer` may be left out). Paths are relative to
-    `base`. `seed` picks the scenes and crops to train on; `nuclei/test` is the same 256 crops whatever the seed, so
+    `{coco: path, images: folder, prompt: text, answer: template}` (`answer` may be left out), or
+    `{masks: folder, images: folder, prompt: text, name: cell}` (more in `mask_source`). Paths are relative to `base`.
+    `seed` picks the scenes and crops to train on; `nuclei/test` is the same 256 crops whatever the seed, so
     that runs can be compared. ValueError, with the nearest valid name, for anything else.
     """
     if isinstance(spec, str):
         return _named(spec, seed=seed, base=base)
+    if "masks" in spec:
+        return mask_source(spec, base=base)
     refuse_unknown(spec, ("jsonl", *COCO_KEYS), "key in `data`:")
     for key, value in spec.items():
         if not isinstance(value, str):

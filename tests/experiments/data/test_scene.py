@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundrl.experiments.data.scene import box_text, grounding_answer, mask_boxes, visible_objects
+from groundrl.experiments.data.masks import mask_boxes, visible_objects
+from groundrl.experiments.data.scene import box_text, grounding_answer
 from groundrl.rewards import Boxes, parse_boxes, pixel, rel1000
 
 
