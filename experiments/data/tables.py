@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -23,10 +23,14 @@ KEY = "key"  # the column that holds the key of each record, where a JSON file i
 _SPACE = re.compile(r"[\s,:]*+")
 
 
+@runtime_checkable
 class Table(Protocol):
-    """Rows by index. `columns`: the names that are there (in a file of JSON objects, those of the first rows)."""
+    """Rows by index."""
 
-    columns: tuple[str, ...]
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names that are there; in a file of JSON objects, those of the first rows."""
+        ...
 
     def __len__(self) -> int: ...
 
