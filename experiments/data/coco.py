@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from groundrl.experiments.data.values import shown
 from groundrl.experiments.tasks.box_text import box_text, thousandths
 from groundrl.experiments.tasks.grounding import GROUNDING
 from groundrl.experiments.tasks.task import Fields
-from groundrl.rewards import Boxes, Completion, DataError, Example, pixel
+from groundrl.rewards import Boxes, Completion, DataError, Example, ImageRef, pixel
 
 DEFAULT_ANSWER = "{count} {label} <box>{boxes}</box>"
 TEMPLATE_FIELDS = ("count", "label", "boxes", "objects")
@@ -83,19 +84,17 @@ class CocoSource:
         size = {"width": entry.get("width"), "height": entry.get("height")}
         image = image_from_json({"path": name} | size, self.folder)
         boxes = self._boxes(self.annotations.get(entry["id"], []), width=image.width, height=image.height)
-        present = set(boxes.labels or ())
-        labels = tuple(each for each in dict.fromkeys(self.categories.values()) if each in present)
-        fields = Fields(
+        names = list(dict.fromkeys(self.categories.values()))
+        return boxes_example(
             id=id,
-            dataset=self.path.stem,
-            images=(image,),
-            prompt=self.prompt,
-            answer=self._gold_answer(boxes, labels),
-            labels=labels,
+            image=image,
             boxes=boxes,
+            names=names,
+            prompt=self.prompt,
+            answer=self.answer,
             block=name,
+            dataset=self.path.stem,
         )
-        return GROUNDING.example(fields)
 
     def _boxes(self, annotations: list[dict[str, Any]], *, width: int, height: int) -> Boxes:
         """The boxes in reading order, in pixels of the image."""
@@ -114,10 +113,35 @@ class CocoSource:
             raise ValueError(f"{name} has the category {shown(id)}, which is not in `categories`; add it there")
         return self.categories[id]
 
-    def _gold_answer(self, boxes: Boxes, labels: tuple[str, ...]) -> str:
-        names = list(dict.fromkeys(self.categories.values()))
-        nothing = names[0] if len(names) == 1 else "objects"
-        return fill_template(self.answer, boxes, label=", ".join(labels) or nothing)
+
+def boxes_example(
+    *,
+    id: str,
+    image: ImageRef,
+    boxes: Boxes,
+    names: Sequence[str],
+    prompt: str,
+    answer: str,
+    block: str,
+    dataset: str = "boxes",
+    columns: Mapping[str, object] | None = None,
+) -> Example:
+    """The grounding task of one image with labelled boxes; `answer` is a template, `names` are all the classes."""
+    present = set(boxes.labels or ())
+    labels = tuple(name for name in names if name in present)
+    nothing = names[0] if len(names) == 1 else "objects"
+    fields = Fields(
+        id=id,
+        dataset=dataset,
+        images=(image,),
+        prompt=prompt,
+        answer=fill_template(answer, boxes, label=", ".join(labels) or nothing),
+        labels=labels,
+        boxes=boxes,
+        block=block,
+        columns=columns or {},
+    )
+    return GROUNDING.example(fields)
 
 
 def fill_template(template: str, boxes: Boxes, *, label: str) -> str:

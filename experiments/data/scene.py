@@ -11,31 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from groundrl.experiments.data.masks import mask_boxes, visible_objects
 from groundrl.experiments.tasks.box_text import box_text
 from groundrl.experiments.tasks.grounding import GROUNDING
 from groundrl.experiments.tasks.task import Fields
 from groundrl.rewards import Boxes, Example, ImageRef, pixel
-
-MIN_VISIBLE = 0.5  # an object cut by the border counts when at least this share of its pixels is visible
-
-
-def visible_objects(mask: Int[np.ndarray, "h w"], full_areas: Int[np.ndarray, "ids"]) -> list[int]:
-    """The ids of the objects in a cut-out of an instance mask of which at least half is visible.
-
-    `full_areas[id]` is the object's area in pixels before the cut.
-    """
-    areas = np.bincount(mask.ravel(), minlength=len(full_areas))
-    return [int(i) for i in np.flatnonzero(areas) if i != 0 and areas[i] >= MIN_VISIBLE * full_areas[i]]
-
-
-def mask_boxes(mask: Int[np.ndarray, "h w"], ids: list[int]) -> Float[np.ndarray, "N 4"]:
-    """The tight boxes of the visible parts in reading order; continuous pixels, so the last pixel's far edge is x2."""
-    boxes = []
-    for i in ids:
-        ys, xs = np.nonzero(mask == i)
-        boxes.append((xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
-    boxes.sort(key=lambda box: (box[1], box[0]))
-    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
 def grounding_answer(boxes: Boxes, *, singular: str, plural: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What `data:` in a config names: a shipped source, a .jsonl file, a COCO file, or a published file and its reader."""
+"""What `data:` in a config names: a shipped source, a .jsonl or COCO file, masks, or a published file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from groundrl.experiments.data.conversations import ConversationSource
 from groundrl.experiments.data.crops import NucleiCrops
 from groundrl.experiments.data.jsonl import JsonlSource
 from groundrl.experiments.data.mapped import MappedSource
+from groundrl.experiments.data.mask_source import mask_source
 from groundrl.experiments.data.reports import report_example
 from groundrl.experiments.data.tables import open_table
 from groundrl.experiments.data.values import refuse_unknown, shown, text
@@ -35,16 +36,19 @@ def load_source(spec: str | Mapping[str, object], *, seed: int, base: Path) -> E
     """The examples that a config's `data.train` or `data.test` names.
 
     `spec`: a shipped source (a key of `SHIPPED`), the path of a .jsonl file, `{jsonl: path}`,
-    `{coco: path, images: folder, prompt: text, answer: template}` (`answer` may be left out), or
-    `{read: reader, path: file}` (`read_source`). Paths are relative to `base`. `seed` picks the scenes and crops to
-    train on; `nuclei/test` is the same 256 crops whatever the seed, so that runs can be compared. ValueError, with the
-    nearest valid name, for anything else.
+    `{coco: path, images: folder, prompt: text, answer: template}` (`answer` may be left out),
+    `{masks: folder, images: folder, prompt: text, name: cell}` (more in `mask_source`), or
+    `{read: reader, path: file}` (more in `read_source`). Paths are relative to `base`. `seed` picks the scenes and
+    crops to train on; `nuclei/test` is the same 256 crops whatever the seed, so that runs can be compared. ValueError,
+    with the nearest valid name, for anything else.
     """
     if isinstance(spec, str):
         return _named(spec, seed=seed, base=base)
+    if "masks" in spec:
+        return mask_source(spec, base=base)
     if "read" in spec:
         return read_source(spec, base=base)
-    refuse_unknown(spec, ("read", "jsonl", *COCO_KEYS), "key in `data`:")
+    refuse_unknown(spec, ("read", "masks", "jsonl", *COCO_KEYS), "key in `data`:")
     for key, value in spec.items():
         if not isinstance(value, str):
             raise ValueError(f"`{key}` in `data` is text, got {shown(value)}")
