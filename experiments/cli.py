@@ -247,7 +247,7 @@ def main() -> None:
 def _close(folder: Path) -> None:
     from rich.console import Console
 
-    from groundrl.experiments.pipeline import difference_table
+    from groundrl.experiments.difference_table import difference_table
     from groundrl.experiments.run import Run
 
     console = Console()

@@ -12,9 +12,11 @@ import numpy as np
 
 from groundrl.experiments.data.box_json import four, inside_image
 from groundrl.experiments.data.image_json import image_from_json
-from groundrl.experiments.data.scene import box_text, thousandths
 from groundrl.experiments.data.values import shown
-from groundrl.rewards import Boxes, Completion, DataError, Example, ImageRef, Reference, pixel
+from groundrl.experiments.tasks.box_text import box_text, thousandths
+from groundrl.experiments.tasks.grounding import GROUNDING
+from groundrl.experiments.tasks.task import Fields
+from groundrl.rewards import Boxes, Completion, DataError, Example, ImageRef, pixel
 
 DEFAULT_ANSWER = "{count} {label} <box>{boxes}</box>"
 TEMPLATE_FIELDS = ("count", "label", "boxes", "objects")
@@ -84,7 +86,14 @@ class CocoSource:
         boxes = self._boxes(self.annotations.get(entry["id"], []), width=image.width, height=image.height)
         names = list(dict.fromkeys(self.categories.values()))
         return boxes_example(
-            id=id, image=image, boxes=boxes, names=names, prompt=self.prompt, answer=self.answer, block=name
+            id=id,
+            image=image,
+            boxes=boxes,
+            names=names,
+            prompt=self.prompt,
+            answer=self.answer,
+            block=name,
+            dataset=self.path.stem,
         )
 
     def _boxes(self, annotations: list[dict[str, Any]], *, width: int, height: int) -> Boxes:
@@ -114,22 +123,25 @@ def boxes_example(
     prompt: str,
     answer: str,
     block: str,
+    dataset: str = "boxes",
     columns: Mapping[str, object] | None = None,
 ) -> Example:
     """The grounding task of one image with labelled boxes; `answer` is a template, `names` are all the classes."""
     present = set(boxes.labels or ())
     labels = tuple(name for name in names if name in present)
     nothing = names[0] if len(names) == 1 else "objects"
-    gold = fill_template(answer, boxes, label=", ".join(labels) or nothing)
-    return Example(
+    fields = Fields(
         id=id,
-        prompt=prompt,
+        dataset=dataset,
         images=(image,),
-        answer=gold,
-        # The label is read from the answer as it is from a model's, so that the gold answer satisfies its reward.
-        reference=Reference(label=Completion(text=gold).label, labels=labels, boxes=boxes, columns=columns or {}),
+        prompt=prompt,
+        answer=fill_template(answer, boxes, label=", ".join(labels) or nothing),
+        labels=labels,
+        boxes=boxes,
         block=block,
+        columns=columns or {},
     )
+    return GROUNDING.example(fields)
 
 
 def fill_template(template: str, boxes: Boxes, *, label: str) -> str:
