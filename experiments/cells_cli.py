@@ -49,9 +49,7 @@ def cells(
     drawn = {split: len(found) for split, found in made.splits.items()}
     typer.echo(f"{drawn['train']} train and {drawn['test']} test crops")
     if sum(drawn.values()) < crops:
-        typer.echo(
-            f"{crops} were asked for: there are too few candidates (README.md counts them)"
-        )
+        typer.echo(f"{crops} were asked for: there are too few candidates (README.md counts them)")
     for file in ("train.jsonl", "test.jsonl", "README.md", "histograms.png"):
         typer.echo(f"  {out / file}")
 

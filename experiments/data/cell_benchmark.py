@@ -78,9 +78,8 @@ def _example(
         prompt=benchmark.settings.prompt,
         answer=benchmark.settings.answer,
         block=crop.region.name,
+        dataset=dataset,
         columns={
-            "dataset": dataset,
-            "task": "grounding",
             "picture": source.name,
             "at": [crop.x, crop.y],
             "stratum": benchmark.strata.words(crop),
