@@ -50,11 +50,12 @@ def check(
 def splits_of(what: Sequence[str], *, seed: int) -> tuple[list[Split], Policy | None]:
     """The splits of a configuration and what reads its prompts; or each of several data as a split of its own."""
     from groundrl.experiments.audit import data_spec
-    from groundrl.experiments.config_file import is_config, load_config
+    from groundrl.experiments.config_file import RECIPES, load_config
     from groundrl.experiments.data.check import Split
     from groundrl.experiments.data.sources import is_made, load_source
 
-    if len(what) == 1 and is_config(what[0]):
+    recipe = RECIPES / f"{what[0]}.yaml"
+    if len(what) == 1 and (Path(what[0]).suffix in (".yaml", ".yml") or recipe.is_file()):
         config, base = load_config(what[0], {})
         named = config_data(config)
         policy: Policy | None = prompt_reader(config, base)
@@ -89,7 +90,7 @@ def _parts(spec: Any) -> list[Any]:
 def _distinct(named: Sequence[tuple[str, Any, bool]]) -> list[tuple[str, Any, bool]]:
     """The same with names that differ: the parts of a stage's mixture are numbered."""
     names = [name for name, _, _ in named]
-    counts = {name: 0 for name in names}
+    counts = dict.fromkeys(names, 0)
     result = []
     for name, spec, held_out in named:
         counts[name] += 1

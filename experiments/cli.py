@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
+from groundrl.experiments.data_cli import app as data
+
 app = typer.Typer(
     help="Reinforcement learning with verifiable rewards for vision-language and text models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data, name="data")
 Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe such as quickstart.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="KEY=VALUE, such as stages.rl.steps=20 seed=3.")]
 LOG = "A run's folder or its name under runs/, TRL's completions, verl's rollouts, or JSON lines."
@@ -244,7 +247,7 @@ def main() -> None:
 def _close(folder: Path) -> None:
     from rich.console import Console
 
-    from groundrl.experiments.pipeline import difference_table
+    from groundrl.experiments.difference_table import difference_table
     from groundrl.experiments.run import Run
 
     console = Console()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -29,6 +30,7 @@ class ModelConfig(Strict):
     `freeze_vision`: never train the vision tower nor its merger; an image is then encoded once a step.
     `lora`: train an adapter in each stage instead of all weights; a stage ends with it merged. `quantize: 4bit`: under
     an adapter the weights are held in 4 bits (QLoRA; CUDA only). `gradient_checkpointing`: less memory, more time.
+    `boxes`: where the model writes them, as the data says or, as Qwen2.5-VL, in pixels of the image as it sees it.
     """
 
     path: str = "base"
@@ -38,6 +40,7 @@ class ModelConfig(Strict):
     lora: LoraConfig | None = None
     quantize: Literal["4bit"] | None = None
     gradient_checkpointing: bool = False
+    boxes: Literal["as_data", "seen_pixels"] = "as_data"
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -59,3 +62,10 @@ class CriticConfig(Strict):
     discount: float = Field(default=1.0, ge=0.0, le=1.0)
     decay: float = Field(default=1.0, ge=0.0, le=1.0)
     lora: LoraConfig | None = None
+
+
+def model_path(name: str, base: Path) -> str | Path:
+    """The model that `model.path` names: the embedded one, a folder (relative to `base`), or an id."""
+    if name == "base":
+        return Path(__file__).parent / "base"
+    return base / name if (base / name).exists() else name
