@@ -48,7 +48,7 @@ def draw_sheet(title: str, examples: Sequence[Example], path: Path) -> None:
         example = examples[place]
         draw_boxes(one, example, None, _short(example.id, 36))
         said = example.answer if example.answer is not None else example.reference.report or ""
-        one.text(0.5, -0.03, "\n".join(textwrap.wrap(_short(said, 110), 38)), **_CAPTION, transform=one.transAxes)
+        one.text(0.5, -0.03, "\n".join(textwrap.wrap(said, 40, max_lines=2)), **_CAPTION, transform=one.transAxes)
     figure.suptitle(f"{title}: {len(examples)} examples, evenly spaced, with their true boxes", fontsize=10)
     save_figure(figure, path)
 
@@ -79,22 +79,29 @@ def tables(report: DataReport) -> list[Any]:
 
 
 def _counts(splits: Sequence[SplitFacts]) -> Table:
+    """One column a split: there are few splits and many facts."""
     table = Table()
-    for heading in ("split", "task"):
-        table.add_column(heading)
-    for heading in ("examples", "checked", "left out", "blocks", "images", "tokens: prompt", "answer", "faults"):
-        table.add_column(heading, justify="right")
+    table.add_column("")
     for split in splits:
-        tasks = "\n".join(f"{name} ({n})" for name, n in split.tasks.most_common())
-        distinct = [str(len(split.seen.get(kind, {}))) for kind in ("block", "image")]
-        tokens = [_tokens(split.tokens.get(what)) for what in ("prompt", "answer")]
-        numbers = [str(n) for n in (split.examples, split.checked, split.left_out)]
-        table.add_row(escape(split.name), escape(tasks), *numbers, *distinct, *tokens, str(len(split.faults)))
+        table.add_column(escape(split.name), justify="right")
+    rows = {
+        "tasks": [", ".join(f"{name} ({n})" for name, n in split.tasks.most_common()) for split in splits],
+        "examples": [str(split.examples) for split in splits],
+        "checked": [str(split.checked) for split in splits],
+        "left out as empty": [str(split.left_out) for split in splits],
+        "blocks": [str(len(split.seen.get("block", {}))) for split in splits],
+        "distinct images": [str(len(split.seen.get("image", {}))) for split in splits],
+        "prompt tokens": [_tokens(split.tokens.get("prompt")) for split in splits],
+        "answer tokens": [_tokens(split.tokens.get("answer")) for split in splits],
+        "faults": [str(len(split.faults)) for split in splits],
+    }
+    for name, cells in rows.items():
+        table.add_row(name, *map(escape, cells))
     return table
 
 
 def _tokens(summary: dict[str, float] | None) -> str:
-    return "-" if summary is None else f"{summary['median']:.0f}, at most {summary['max']:.0f}"
+    return "-" if summary is None else f"median {summary['median']:.0f}, most {summary['max']:.0f}"
 
 
 def _histogram(counter: Counter[Any]) -> str:
