@@ -61,7 +61,8 @@ def splits_of(what: Sequence[str], *, seed: int) -> tuple[list[Split], Policy | 
         policy: Policy | None = prompt_reader(config, base)
         seed = config.seed
     else:
-        named, base, policy = [(each, data_spec(each), True) for each in what], Path.cwd(), None
+        named = _distinct([(each, data_spec(each), True) for each in what])
+        base, policy = Path.cwd(), None
     splits = [
         Split(name=name, source=load_source(spec, seed=seed, base=base), held_out=held_out, made=is_made(spec))
         for name, spec, held_out in named

@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """What two splits share: an `image` (pixel by pixel), a `block`, a `patient`, or the words of a `question`.
+    """What two splits share: an `image` (its pixels), a `block`, a `patient`, or a `question` without an image.
 
     `examples` are those of the first split and of the second, the first ones of each; `shared` how many such values.
     """
@@ -143,13 +144,22 @@ def _note(facts: SplitFacts, example: Example, hashes: dict[Any, str]) -> None:
         facts.boxes[len(boxes)] += 1
     own = (reference.label,) if reference.label is not None else (boxes.labels if boxes is not None else None) or ()
     facts.labels.update(reference.labels if reference.labels is not None else own)
-    values = {"block": [example.block] if example.block else []}
+    values = {"block": [example.block] if example.block and not _names_image(example.block, example.images) else []}
     values["patient"] = [str(reference.columns[name]) for name in PATIENT if reference.columns.get(name) is not None]
     values["image"] = [_hash(image, example.id, hashes) for image in example.images]
     values["question"] = [] if example.images else [prompt_text(example)]
     for kind, found in values.items():
         for value in found:
             facts.seen.setdefault(kind, {}).setdefault(value, example.id)
+
+
+def _names_image(block: str, images: Sequence[ImageRef]) -> bool:
+    """Whether a block is but the name of the example's own image: then the picture says what is shared, not the name.
+
+    train/0001.png and test/0001.png are two images.
+    """
+    paths = [image.source for image in images if isinstance(image.source, Path)]
+    return any(block == path.stem or f"/{path.as_posix()}".endswith(f"/{block}") for path in paths)
 
 
 def _hash(image: ImageRef, id: str, hashes: dict[Any, str]) -> str:
@@ -191,7 +201,8 @@ def _leaks(left: SplitFacts, right: SplitFacts) -> Iterator[Leak]:
 
 def spaced(length: int, count: int) -> list[int]:
     """`count` places out of `length`, evenly spaced; all where there are no more."""
-    return np.linspace(0, max(length - 1, 0), min(count, length)).astype(int).tolist()
+    places: list[int] = np.linspace(0, max(length - 1, 0), min(count, length)).astype(int).tolist()
+    return places
 
 
 def _split_json(split: SplitFacts) -> dict[str, Any]:

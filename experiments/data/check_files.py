@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def write_check(report: DataReport, folder: Path) -> list[Path]:
     write_text(json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n", files[0])
     for split in report.splits:
         if split.shown:
-            files.append(folder / f"{split.name.replace('/', '_')}.png")
+            files.append(folder / f"{re.sub(r'[^0-9A-Za-z.-]+', '_', split.name).strip('_')}.png")
             draw_sheet(split.name, split.shown, files[-1])
     return files
 

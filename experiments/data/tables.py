@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64
 
-from groundrl.experiments.data.jsonl import FIRST, JsonLines
+from groundrl.experiments.data.jsonl import JsonLines, first_columns
 from groundrl.experiments.data.values import shown
 
 KEY = "key"  # the column that holds the key of each record, where a JSON file is one object of records
@@ -94,7 +94,7 @@ class JsonRecords:
             self.starts, self.lines, self.keys = _records(self.text)
         except (UnicodeDecodeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not a JSON list of objects, nor an object of objects: {error}") from None
-        self.columns = tuple(dict.fromkeys(name for index in range(min(len(self), FIRST)) for name in self.row(index)))
+        self.columns = first_columns(self)
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -86,6 +86,18 @@ def test_a_patient_a_block_and_a_question_leak(tmp_path):
     ]
 
 
+def test_files_of_one_name_are_two_images(tmp_path):
+    made = {}
+    for name, seed in {"train/1.png": 0, "test/1.png": 1}.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(encoded(pixels(seed), "png").source)
+        made[name] = ImageRef(source=tmp_path / name, width=12, height=8)
+    for block in ("1.png", "1"):
+        train = split("rl", ask("a", made["train/1.png"], block=block))
+        assert check_data([train, split("test", ask("t", made["test/1.png"], block=block))]).sound
+        assert not check_data([train, split("test", ask("t", made["train/1.png"], block=block))]).sound
+
+
 def test_two_stages_may_share_but_nothing_held_out():
     same = ask("a", block="b")
     assert check_data([split("sft", same), split("rl", same)]).sound
@@ -175,6 +187,13 @@ def test_the_data_of_a_configuration_are_each_read_once():
     assert [each[0] for each in config_data(both)[-2:]] == ["validation", "test"]
 
 
+def test_data_given_twice_are_two_splits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_text('{"prompt": "?"}\n')
+    splits, _ = splits_of(["a.jsonl", "a.jsonl"], seed=0)
+    assert [each.name for each in splits] == ["a.jsonl 1", "a.jsonl 2"]
+
+
 def test_several_data_are_splits_held_out_from_each_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.jsonl").write_text('{"prompt": "?"}\n')
@@ -205,7 +224,7 @@ def test_the_command_says_what_is_wrong_and_ends_with_one(tmp_path, monkeypatch)
     done = CliRunner().invoke(app, ["data", "check", "a.jsonl", "b.jsonl"])
     assert done.exit_code == 1
     said = " ".join(done.output.split())
-    assert "fault: b.jsonl:2: example 'b.jsonl:2': the line is not JSON" in said
+    assert f"fault: {tmp_path / 'b.jsonl'}:2: example 'b.jsonl:2': the line is not JSON" in said
     assert "leak: a.jsonl and b.jsonl share 1 question; the first: example 'x' and 'y' (same?)" in said
     assert "a.jsonl, labels: [yes] 1" in said
     assert "the data are not sound: 1 fault(s), 1 leak(s)" in said
