@@ -124,7 +124,9 @@ def _records(text: str) -> tuple[Int64[np.ndarray, "records"], Int64[np.ndarray,
     while text[place : place + 1] != closing:
         if keys is not None:
             key, place = decoder.raw_decode(text, place)
-            keys.append(str(key))
+            if not isinstance(key, str):
+                raise ValueError(f"{shown(key)} stands where a key should")
+            keys.append(key)
             place = _after_space(text, place)
         starts.append(place)
         place = _after_space(text, decoder.raw_decode(text, place)[1])
