@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from groundrl.experiments.cells_cli import cells
 from groundrl.experiments.check_cli import check
 
 app = typer.Typer(help="Build and check data.", no_args_is_help=True)
 app.command()(check)
-
-
-@app.callback()
-def _data() -> None:
-    """Build and check data."""
+app.command()(cells)

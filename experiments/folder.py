@@ -23,7 +23,7 @@ from groundrl.experiments.evaluation import set_iou
 from groundrl.experiments.loggers import log_picture, make_loggers
 from groundrl.experiments.progress import Progress
 from groundrl.rewards import Group, Reward
-from groundrl.rollout.records import ExampleStore, MetricsFile, completion_rows, settle, write_table, write_text
+from groundrl.rollout.records import ExampleStore, MetricsFile, completion_rows, replace_folder, write_table, write_text
 
 PICTURE_EVERY = 10  # steps
 PACKAGES = ("groundrl", "torch", "transformers", "lightning", "peft", "accelerate", "trl", "numpy", "scipy", "pyarrow")
@@ -76,18 +76,14 @@ class RunFolder:
                 )
             if not self.config.is_file():
                 raise ConfigError(f"{self.path} exists and is not a run's folder; it is not overwritten")
-        partial, replaced = (self.path.with_name(f".{self.path.name}.{what}") for what in ("partial", "replaced"))
-        for left in (partial, replaced):
-            shutil.rmtree(left, ignore_errors=True)
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), partial / "config.yaml")
         write_text(json.dumps(environment(config, base, reward), indent=2) + "\n", partial / "environment.json")
         for place, file in enumerate(user_files):
             shutil.copyfile(file, partial / ("reward.py" if place == 0 else f"reward_{place}.py"))
-        if self.path.exists():
-            os.replace(self.path, replaced)
-        settle(partial, self.path)
-        shutil.rmtree(replaced, ignore_errors=True)
+        replace_folder(partial, self.path)
 
 
 def environment(config: RunConfig, base: Path, reward: Reward | None) -> dict[str, Any]:

@@ -60,7 +60,6 @@ class MaskSource:
         self, images: Path, *, masks: Path, reading: MaskReading, prompt: str, answer: str = DEFAULT_ANSWER
     ) -> None:
         check_template(answer)
-        self.images = images
         self.pairs = pair_files(images, masks)
         self.reading = reading
         self.prompt = prompt
@@ -80,7 +79,6 @@ class MaskSource:
             raise DataError(f"example {picture.stem!r}: {error}") from None
         return boxes_example(
             id=picture.stem,
-            dataset=self.images.name,
             image=ImageRef(source=picture, width=width, height=height),
             boxes=boxes,
             names=self.reading.names,
