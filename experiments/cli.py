@@ -198,10 +198,10 @@ def sweep(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="startup, rewards, factuality or rollouts.")] = "startup",
+    what: Annotated[str, typer.Argument(help="startup, rewards, factuality, rollouts or data.")] = "startup",
     case: Annotated[str | None, typer.Option(help="Of rollouts: one case, or plots; all by default.")] = None,
 ) -> None:
-    """Measure, in fresh processes where that matters; prints medians. `rollouts` also writes BENCHMARKS.md here."""
+    """Measure, in fresh processes where that matters. `rollouts` and `data` also write BENCHMARKS.md here."""
     from groundrl.experiments.bench import BENCHES
 
     if what not in BENCHES:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from groundrl.experiments.bench.section import write_section
 from groundrl.rollout.records import write_text
 
 PICTURE = "experiments/pictures/rollouts.png"
@@ -37,7 +38,7 @@ def bench_rollouts(case: str | None = None, folder: Path = Path()) -> dict[str, 
         else:
             raise ValueError(f"there is no case {name!r}; choose from {', '.join(CASES)} and plots")
         write_text(json.dumps(content, indent=2) + "\n", path)
-        _write_section(section(content), folder / "BENCHMARKS.md")
+        write_section(section(content), folder / "BENCHMARKS.md", start=START, end=END)
     return {
         f"{name}, {part}: TRL's over ours": values[part]["ratio"]
         for name, values in content["cases"].items()
@@ -126,11 +127,3 @@ def _row(name: str, part: str, values: Mapping[str, float]) -> str:
     padded = values["padded"] / values["ours"]
     label = part.replace("_", " ")
     return f"| {name} | {label} | {' | '.join(cells)} | {ratio} | {padded:.2f} | {values['bound']:.2f} |"
-
-
-def _write_section(text: str, path: Path) -> None:
-    """Put it where it stood before, else at the end."""
-    before = path.read_text() if path.is_file() else "# Benchmarks\n"
-    head, found, rest = before.partition(START)
-    tail = rest.partition(END)[2] if found else ""
-    write_text(f"{head.rstrip()}\n\n{text}\n{tail}", path)
