@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from groundrl.experiments.eval_cli import evaluate
+
 app = typer.Typer(
     help="Reinforcement learning with verifiable rewards for vision-language and text models.",
     no_args_is_help=True,
@@ -34,7 +36,7 @@ def train(
     changes = parse_overrides(overrides or [])
     folder = runs / load_config(config, changes)[0].name
     with Recoverable(folder):
-        _close(train_run(config, overrides=changes, overwrite=overwrite, runs=runs).folder)
+        close(train_run(config, overrides=changes, overwrite=overwrite, runs=runs).folder)
 
 
 @app.command()
@@ -50,15 +52,10 @@ def resume(
 
     folder = load_run(run).folder
     with Recoverable(folder):
-        _close(resume_run(folder, allow_changed=allow_changed).folder)
+        close(resume_run(folder, allow_changed=allow_changed).folder)
 
 
-@app.command(name="eval")
-def evaluate(run: RunPath) -> None:
-    """Show a run's evaluation: each stage's metrics and the difference with its interval."""
-    from groundrl.experiments.run import load_run
-
-    _close(load_run(run).folder)
+app.command(name="eval")(evaluate)
 
 
 @app.command()
@@ -241,7 +238,8 @@ def main() -> None:
         sys.exit(2)
 
 
-def _close(folder: Path) -> None:
+def close(folder: Path) -> None:
+    """Print what a run ended with, and where it lies."""
     from rich.console import Console
 
     from groundrl.experiments.pipeline import difference_table

@@ -1,0 +1,142 @@
+"""What is evaluated: a small YAML of data sets with their tasks, or the test data of a run's configuration.
+
+```yaml
+name: medical
+data:
+  - {name: medqa, task: text_qa, data: medqa/test.jsonl, limit: 500}
+  - {name: nuclei, task: grounding, data: nuclei/test}
+sampling: {max_new_tokens: 512}
+judge: Judge(base_url="http://localhost:8000/v1", model="qwen3")
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from groundrl.experiments.config import NAME, ConfigError, Source
+from groundrl.experiments.config_file import load_config, override, read_config
+from groundrl.experiments.metrics import METRICS
+from groundrl.experiments.model_config import Strict
+from groundrl.rewards.expression import nearest
+
+DEFAULT_TASK = "grounding"
+GROUNDING = ("mean_iou", "soft_f1", "f1_50", "acc_30", "acc_50", "acc_70", "ave_iou")
+QA = ("exact_match", "token_f1", "rouge_l", "judge", "medevalkit")
+TEXT = ("rouge_l", "bleu_4", "cider", "embedding_cosine")
+REPORT = (*TEXT, "fact_precision", "fact_recall", "fact_f1", "contradictions", "chexpert_f1_micro", "chexpert_f1_macro")
+TASK_METRICS = {
+    "grounding": GROUNDING,
+    "choice": ("choice_accuracy", "unparsed", "medevalkit"),
+    "closed": ("closed_accuracy", "unparsed", "medevalkit"),
+    "open": QA,
+    "captioning": TEXT,
+    "report": REPORT,
+    "classification": ("label_precision", "label_recall", "label_f1", "label_f1_macro"),
+}
+
+
+class DataSet(Strict):
+    """One data set: `data` as in a run's configuration, the first `limit` examples of it, the metrics of its task."""
+
+    name: str = Field(pattern=NAME)
+    data: Source
+    task: str = DEFAULT_TASK
+    metrics: tuple[str, ...] | None = None
+    limit: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> DataSet:
+        if self.metrics is None and self.task not in TASK_METRICS:
+            raise ValueError(f"there is no task {self.task!r}{nearest(self.task, list(TASK_METRICS))}")
+        for metric in self.metrics or ():
+            if metric not in METRICS:
+                raise ValueError(f"there is no metric {metric!r}{nearest(metric, list(METRICS))}")
+        return self
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The metrics of this data set."""
+        return self.metrics if self.metrics is not None else TASK_METRICS[self.task]
+
+
+class SamplingConfig(Strict):
+    """How answers are drawn; `temperature` 0 is greedy."""
+
+    max_new_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=0.0, ge=0.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    top_k: int | None = Field(default=None, ge=1)
+
+
+class EndpointConfig(Strict):
+    """How an OpenAI-compatible endpoint is asked; what the keys mean: `EndpointEngine`."""
+
+    api_key_env: str | None = None
+    concurrency: int = Field(default=8, ge=1, le=256)
+    timeout: float = Field(default=120.0, gt=0.0)
+    retries: int = Field(default=4, ge=0, le=20)
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+
+class EvalConfig(Strict):
+    """One evaluation. `judge`: a Judge as an expression; `encoder`: a sentence encoder's folder or id."""
+
+    name: str = Field(pattern=NAME)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    data: tuple[DataSet, ...] = Field(min_length=1)
+    sampling: SamplingConfig = SamplingConfig()
+    batch_size: int = Field(default=32, ge=1)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    on_error: Literal["raise", "skip"] = "raise"
+    judge: str | None = None
+    encoder: str | None = None
+    endpoint: EndpointConfig = EndpointConfig()
+
+    @model_validator(mode="after")
+    def _whole(self) -> EvalConfig:
+        names = [each.name for each in self.data]
+        if len(set(names)) < len(names):
+            raise ValueError(f"data sets need different names, got {', '.join(names)}")
+        return self
+
+
+def load_eval_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[EvalConfig, Path]:
+    """The configuration and the folder to which its paths are relative; ConfigError for what is wrong, in a sentence.
+
+    A run's configuration stands for its `data.test`, with its own `name`, seed and length of answers.
+    """
+    data, base = (dict(source), Path.cwd()) if isinstance(source, Mapping) else read_config(source)
+    if "stages" in data:
+        run = load_config(data, {})[0]
+        if run.data.test is None:
+            raise ConfigError(f"{run.name}: there is nothing to evaluate on, set data.test")
+        data = {
+            "name": run.name,
+            "seed": run.seed,
+            "data": [{"name": "test", "data": run.data.test}],
+            "sampling": {"max_new_tokens": run.evaluation.max_new_tokens},
+            "on_error": run.data.on_error,
+        }
+    for key, value in overrides.items():
+        override(data, key, value)
+    try:
+        return EvalConfig.model_validate(data), base
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(fault) for fault in error.errors())) from None
+
+
+def _explain(fault: Any) -> str:
+    """One sentence of one pydantic fault, with the nearest valid key for an unknown one."""
+    loc = fault["loc"]
+    key = ".".join(map(str, loc))
+    if fault["type"] == "extra_forbidden":
+        sections: dict[str, type[Strict]] = {"data": DataSet, "sampling": SamplingConfig, "endpoint": EndpointConfig}
+        model = sections.get(str(loc[0]), EvalConfig) if len(loc) > 1 else EvalConfig
+        return f"unknown key {key}{nearest(str(loc[-1]), list(model.model_fields))}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
