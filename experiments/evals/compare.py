@@ -54,7 +54,7 @@ def comparison_markdown(content: Mapping[str, Any]) -> str:
         f"# {content['to']['model']} minus {content['from']['model']}",
         "",
         f"`{content['to']['folder']}` minus `{content['from']['folder']}`, paired by example; 95 % interval: "
-        "percentile bootstrap over independent blocks. An interval without 0 is a difference beyond chance of the examples.",
+        "percentile bootstrap over independent blocks. An interval without 0 is more than chance.",
         "",
     ]
     rows = [

@@ -12,6 +12,7 @@ judge: Judge(base_url="http://localhost:8000/v1", model="qwen3")
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -110,7 +111,7 @@ def load_eval_config(source: str | Path | Mapping[str, Any], overrides: Mapping[
 
     A run's configuration stands for its `data.test`, with its own `name`, seed and length of answers.
     """
-    data, base = (dict(source), Path.cwd()) if isinstance(source, Mapping) else read_config(source)
+    data, base = (copy.deepcopy(dict(source)), Path.cwd()) if isinstance(source, Mapping) else read_config(source)
     if "stages" in data:
         run = load_config(data, {})[0]
         if run.data.test is None:

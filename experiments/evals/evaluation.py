@@ -58,7 +58,8 @@ def evaluate_model(
         "datasets": datasets,
         "tasks": _by_task(scored),
     }
-    write_table([row for each in scored for row in each.columns()], folder / "scores.parquet")
+    every = dict.fromkeys(metric for each in scored for metric in each.statistics)
+    write_table([{**every, **row} for each in scored for row in each.columns()], folder / "scores.parquet")
     write_text(json.dumps(content, indent=2) + "\n", folder / "evaluation.json")
     write_text(markdown(content), folder / "evaluation.md")
     draw(content, folder / "evaluation.png")

@@ -34,7 +34,7 @@ REPORT_COLUMNS = {"ROUGE-L": "rouge_l", "CIDEr": "cider"}
 @lru_cache(maxsize=1)
 def tables() -> dict[str, dict[str, Any]]:
     """The published tables by name: `columns`, and `rows` of numbers by model."""
-    content = json.loads(FILE.read_text())
+    content: dict[str, Any] = json.loads(FILE.read_text())
     return {name: table for name, table in content.items() if isinstance(table, dict)}
 
 

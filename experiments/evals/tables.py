@@ -17,7 +17,7 @@ def markdown(content: Mapping[str, Any]) -> str:
 def _lines(content: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {content['name']}: {content['model']}"
     yield ""
-    yield "Value, 95 % interval (percentile bootstrap over independent blocks), n examples and blocks; shares in percent."
+    yield "Value, 95 % interval (percentile bootstrap over independent blocks), n examples, blocks; shares in percent."
     for title, key in (("Data set", "datasets"), ("Task, all its data sets", "tasks")):
         rows = [
             [name, metric, *shown(metric, found)]

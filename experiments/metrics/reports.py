@@ -16,7 +16,7 @@ BATCH = 32
 
 def _bleu_counts(answers: Sequence[Answered], tools: Tools) -> Statistics:
     """Matched and all n-grams of order 1 to 4, the answer's length, the closest reference's (sacrebleu's counts)."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     bleu = BLEU(lowercase=True, effective_order=True)  # the second only silences a warning: the counts are the same
     rows: list[list[float] | None] = []
@@ -28,11 +28,11 @@ def _bleu_counts(answers: Sequence[Answered], tools: Tools) -> Statistics:
 
 
 def _bleu(sums: Float[np.ndarray, "*R 10"]) -> Float[np.ndarray, "*R"]:
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     def score(row: Float[np.ndarray, "10"]) -> float:
-        counts, totals, lengths = (part.astype(int).tolist() for part in (row[:4], row[4:8], row[8:]))
-        return BLEU.compute_bleu(counts, totals, *lengths, smooth_method="exp").score / 100.0
+        numbers = row.astype(int).tolist()
+        return BLEU.compute_bleu(numbers[:4], numbers[4:8], *numbers[8:], "exp").score / 100.0
 
     return np.asarray(np.apply_along_axis(score, -1, sums))
 
