@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from groundrl.experiments.eval_cli import evaluate
+from groundrl.experiments.eval_cli import evaluate, predict
 
 app = typer.Typer(
     help="Reinforcement learning with verifiable rewards for vision-language and text models.",
@@ -56,6 +56,7 @@ def resume(
 
 
 app.command(name="eval")(evaluate)
+app.command()(predict)
 
 
 @app.command()

@@ -84,3 +84,47 @@ def _show_run(run: str) -> None:
     from groundrl.experiments.run import load_run
 
     close(load_run(run).folder)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help=MODEL)],
+    what: Annotated[
+        list[str],
+        typer.Argument(help="Images or folders of images (- reads paths from standard input), then the question."),
+    ],
+    out: Annotated[Path, typer.Option(help="Where a .json and, with boxes, a .png of each image go.")] = Path(
+        "predictions"
+    ),
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 512,
+    box_space: Annotated[
+        str, typer.Option(help="In which the model writes boxes: rel1000, rel1 or pixel.")
+    ] = "rel1000",
+) -> None:
+    """Ask MODEL a question about images: the text, boxes in pixels of the original as JSON, and drawn.
+
+    groundrl predict base cells.png "Detect and localize all nuclei in the image."
+    """
+    import sys
+
+    from groundrl.experiments.config import ConfigError
+    from groundrl.experiments.predict import images_at
+    from groundrl.experiments.predict import predict as predict_images
+
+    *paths, question = what
+    if not paths:
+        raise ConfigError('predict needs an image and a question: groundrl predict MODEL IMAGE... "question"')
+    listed = [line for path in paths for line in (sys.stdin.read().splitlines() if path == "-" else [path])]
+    failed = False
+    for found in predict_images(
+        model,
+        images_at([Path(line) for line in listed if line.strip()]),
+        question,
+        out=out,
+        max_new_tokens=max_new_tokens,
+        box_space=box_space,
+    ):
+        typer.echo(f"{found['image']}: {found.get('error') or found['text']}", err="error" in found)
+        failed = failed or "error" in found
+        if found.get("boxes"):
+            typer.echo(f"  {len(found['boxes'])} boxes: {found['picture']}")
+    raise typer.Exit(1 if failed else 0)

@@ -43,7 +43,9 @@ def evaluate_model(
     engine = None
     for answers in all_answers:
         if not answers.complete:
-            engine = engine or open_engine(model, config)
+            engine = engine or open_engine(
+                model, batch_size=config.batch_size, dtype=config.dtype, endpoint=config.endpoint
+            )
             answers.ask(engine, say)
     scored, datasets = [], {}
     for answers in all_answers:

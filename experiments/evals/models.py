@@ -6,13 +6,20 @@ import re
 from pathlib import Path
 
 from groundrl.experiments.config import ConfigError
-from groundrl.experiments.evals.config import EvalConfig
+from groundrl.experiments.evals.config import EndpointConfig
 from groundrl.rollout.engine import Engine
+from groundrl.rollout.loading import Precision
 
 SERVED = re.compile(r"(?P<model>[^@\s]+)@(?P<url>https?://\S+)")
 
 
-def open_engine(model: str, config: EvalConfig) -> Engine:
+def open_engine(
+    model: str,
+    *,
+    batch_size: int,
+    dtype: Precision = "float32",
+    endpoint: EndpointConfig = EndpointConfig(),  # noqa: B008
+) -> Engine:
     """The engine of a model: `base`, a folder or id, a run's folder or name, or `NAME@http://host:8000/v1`.
 
     Qwen-VL and text models are sampled by the local engine, other vision families by their own transformers classes.
@@ -23,13 +30,13 @@ def open_engine(model: str, config: EvalConfig) -> Engine:
     if (served := SERVED.fullmatch(model)) is not None:
         from groundrl.rollout.endpoint import EndpointEngine
 
-        return EndpointEngine(model=served["model"], base_url=served["url"], **config.endpoint.model_dump())
+        return EndpointEngine(model=served["model"], base_url=served["url"], **endpoint.model_dump())
     path = checkpoint_of(model)
     if _other_family(path):
         from groundrl.rollout.families import FamilyEngine
 
-        return FamilyEngine.load(path, dtype=config.dtype, max_rows=config.batch_size)
-    return LocalEngine(Policy.load(path, dtype=config.dtype), max_rows=config.batch_size)
+        return FamilyEngine.load(path, dtype=dtype, max_rows=batch_size)
+    return LocalEngine(Policy.load(path, dtype=dtype), max_rows=batch_size)
 
 
 def checkpoint_of(model: str) -> str:
