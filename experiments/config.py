@@ -33,7 +33,7 @@ class ConfigError(ValueError):
 
 
 class DataConfig(Strict):
-    """Where examples come from: a shipped name, a .jsonl path, or `{coco: ..., images: ..., prompt: ...}`."""
+    """Where examples come from: a shipped name, a .jsonl path, or a mapping such as `{read: medqa, path: ...}`."""
 
     train: Source | None = None
     test: Source | None = None

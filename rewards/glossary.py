@@ -20,6 +20,7 @@ from groundrl.rewards.parsing import ParsedAnswer, ParsedBoxes, parse_answer, pa
 
 ScoreStatus = Literal["ok", "abstain", "error", "nonfinite"]
 FinishReason = Literal["stop", "length"]
+IMAGE_MARK = "<image>"  # where an image goes in the text of a prompt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

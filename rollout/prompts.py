@@ -16,8 +16,8 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from groundrl.rewards import DataError, ImageRef
+from groundrl.rewards.glossary import IMAGE_MARK
 
-IMAGE_MARK = "<image>"  # where an image goes in the text of a prompt
 QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from groundrl.experiments.data.scene import Scene, grounding_example, scene_of, visible_objects
+from groundrl.experiments.data.masks import visible_objects
+from groundrl.experiments.data.scene import Scene, grounding_example, scene_of
 from groundrl.rewards import Example
 
 SIZE = 64  # pixels

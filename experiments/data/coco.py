@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 
 from groundrl.experiments.data.box_json import four, inside_image
 from groundrl.experiments.data.image_json import image_from_json
-from groundrl.experiments.data.scene import box_text, thousandths
 from groundrl.experiments.data.values import shown
-from groundrl.rewards import Boxes, Completion, DataError, Example, Reference, pixel
+from groundrl.experiments.tasks.box_text import box_text, thousandths
+from groundrl.experiments.tasks.grounding import GROUNDING
+from groundrl.experiments.tasks.task import Fields
+from groundrl.rewards import Boxes, Completion, DataError, Example, ImageRef, pixel
 
 DEFAULT_ANSWER = "{count} {label} <box>{boxes}</box>"
 TEMPLATE_FIELDS = ("count", "label", "boxes", "objects")
@@ -81,16 +84,15 @@ class CocoSource:
         size = {"width": entry.get("width"), "height": entry.get("height")}
         image = image_from_json({"path": name} | size, self.folder)
         boxes = self._boxes(self.annotations.get(entry["id"], []), width=image.width, height=image.height)
-        present = set(boxes.labels or ())
-        labels = tuple(each for each in dict.fromkeys(self.categories.values()) if each in present)
-        answer = self._gold_answer(boxes, labels)
-        return Example(
+        names = list(dict.fromkeys(self.categories.values()))
+        return boxes_example(
             id=id,
+            dataset=self.path.stem,
+            image=image,
+            boxes=boxes,
+            names=names,
             prompt=self.prompt,
-            images=(image,),
-            answer=answer,
-            # The label is read from the answer as it is from a model's, so that the gold answer satisfies its reward.
-            reference=Reference(label=Completion(text=answer).label, labels=labels, boxes=boxes),
+            answer=self.answer,
             block=name,
         )
 
@@ -111,10 +113,35 @@ class CocoSource:
             raise ValueError(f"{name} has the category {shown(id)}, which is not in `categories`; add it there")
         return self.categories[id]
 
-    def _gold_answer(self, boxes: Boxes, labels: tuple[str, ...]) -> str:
-        names = list(dict.fromkeys(self.categories.values()))
-        nothing = names[0] if len(names) == 1 else "objects"
-        return fill_template(self.answer, boxes, label=", ".join(labels) or nothing)
+
+def boxes_example(
+    *,
+    id: str,
+    dataset: str,
+    image: ImageRef,
+    boxes: Boxes,
+    names: Sequence[str],
+    prompt: str,
+    answer: str,
+    block: str,
+    columns: Mapping[str, object] | None = None,
+) -> Example:
+    """The grounding task of one image with labelled boxes; `answer` is a template, `names` are all the classes."""
+    present = set(boxes.labels or ())
+    labels = tuple(name for name in names if name in present)
+    nothing = names[0] if len(names) == 1 else "objects"
+    fields = Fields(
+        id=id,
+        dataset=dataset,
+        images=(image,),
+        prompt=prompt,
+        answer=fill_template(answer, boxes, label=", ".join(labels) or nothing),
+        labels=labels,
+        boxes=boxes,
+        block=block,
+        columns=columns or {},
+    )
+    return GROUNDING.example(fields)
 
 
 def fill_template(template: str, boxes: Boxes, *, label: str) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from groundrl.experiments.data.scene import Scene, grounding_example, scene_of, visible_objects
+from groundrl.experiments.data.masks import visible_objects
+from groundrl.experiments.data.scene import Scene, grounding_example, scene_of
 from groundrl.rewards import Example
 
 FOLDER = Path(__file__).parent / "nuclei"

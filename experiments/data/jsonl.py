@@ -1,8 +1,10 @@
-"""Examples from a file with one JSON object on each line, read when asked for; memory holds two numbers a line."""
+"""Objects and examples from a file with one on each line, read when asked for; memory holds two numbers a line."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,14 @@ from groundrl.experiments.data.values import shown
 from groundrl.rewards import DataError, Example
 
 CHUNK = 4 << 20  # bytes read at a time
+FIRST = 16  # objects that say which columns there are
 WHITE = np.frombuffer(b" \t\r\n\v\f", dtype=np.uint8)
 
 
-class JsonlSource:
-    """The examples of a .jsonl file, one object with the fields of `Example` on each line.
+class JsonLines:
+    """The objects of a .jsonl file. Only where lines begin is read at the start (16 bytes a line are kept).
 
-    Image paths are relative to the file. Blank lines do not count; an empty file has length 0. Only where lines begin
-    is read at the start (16 bytes a line are kept); a faulty line raises a DataError when it is asked for, which names
-    the file, the line, the example and what to do. ValueError where there is no such file.
+    Blank lines do not count; an empty file has length 0. ValueError where there is no such file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,23 +35,53 @@ class JsonlSource:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names in the first objects."""
+        found: dict[str, None] = {}
+        for index in range(min(len(self), FIRST)):
+            try:
+                found |= dict.fromkeys(self.row(index))
+            except ValueError:
+                continue  # said where the line is asked for
+        return tuple(found)
+
+    def row(self, index: int) -> Mapping[str, Any]:
+        """The object. ValueError for a line that holds none, which says what is wrong with it."""
+        with self.path.open("rb") as file:
+            file.seek(int(self.offsets[index]))
+            raw = file.readline().rstrip()
+        return parse_line(raw)
+
+    def where(self, index: int) -> str:
+        """The file and the line from 1."""
+        return f"{self.path}:{int(self.lines[index])}"
+
+
+class JsonlSource:
+    """The examples of a .jsonl file, one object with the fields of `Example` on each line.
+
+    Image paths are relative to the file. A faulty line raises a DataError when it is asked for, which names the file,
+    the line, the example and what to do. ValueError where there is no such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = JsonLines(path)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def __getitem__(self, index: int) -> Example:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        line = int(self.lines[index])
-        id = f"{self.path.name}:{line}"
+        id = f"{self.path.name}:{int(self.rows.lines[index])}"
         try:
-            record = self._record(int(self.offsets[index]))
+            record = self.rows.row(index)
             id = example_id(record, id)
             return example_from_json(record, id=id, folder=self.path.parent)
         except ValueError as error:
-            raise DataError(f"{self.path}:{line}: example {id!r}: {error}") from None
-
-    def _record(self, offset: int) -> dict[str, Any]:
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            raw = file.readline().rstrip()
-        return parse_line(raw)
+            raise DataError(f"{self.rows.where(index)}: example {id!r}: {error}") from None
 
 
 def parse_line(raw: bytes) -> dict[str, Any]:

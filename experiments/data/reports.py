@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from groundrl.experiments.data.scene import Scene, box_text
-from groundrl.rewards import Example, Reference
+from dataclasses import replace
 
-PROMPT = "Write a report of the image."
+from groundrl.experiments.data.scene import Scene
+from groundrl.experiments.tasks.box_text import box_text
+from groundrl.experiments.tasks.report_generation import REPORT_GENERATION
+from groundrl.rewards import Example
+
 NUMBERS = ("no", "one", "two", "three", "four")
 SIDES = ("left", "right", "top", "bottom")
 
@@ -13,14 +16,9 @@ SIDES = ("left", "right", "top", "bottom")
 def report_example(scene: Scene) -> Example:
     """Gold answer: `Two nuclei, one touching the left border. No mitotic figure. <box>[[...], [...]]</box>`."""
     report = report_text(scene)
-    return Example(
-        id=f"report/{scene.id}",
-        prompt=PROMPT,
-        images=(scene.image,),
-        answer=f"{report} <box>{box_text(scene.truth)}</box>",
-        reference=Reference(report=report, boxes=scene.truth),
-        block=scene.block,
-    )
+    answer = f"{report} <box>{box_text(scene.truth)}</box>"
+    example = REPORT_GENERATION.example(scene.fields(report=report, answer=answer), template="plain")
+    return replace(example, id=f"report/{scene.id}")
 
 
 def report_text(scene: Scene) -> str:

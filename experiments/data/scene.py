@@ -5,57 +5,23 @@ from __future__ import annotations
 import io
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from groundrl.rewards import Boxes, Example, ImageRef, Reference, pixel, rel1000
-
-PROMPT = "Detect and localize all nuclei in the image."
-MIN_VISIBLE = 0.5  # an object cut by the border counts when at least this share of its pixels is visible
-
-
-def visible_objects(mask: Int[np.ndarray, "h w"], full_areas: Int[np.ndarray, "ids"]) -> list[int]:
-    """The ids of the objects in a cut-out of an instance mask of which at least half is visible.
-
-    `full_areas[id]` is the object's area in pixels before the cut.
-    """
-    areas = np.bincount(mask.ravel(), minlength=len(full_areas))
-    return [int(i) for i in np.flatnonzero(areas) if i != 0 and areas[i] >= MIN_VISIBLE * full_areas[i]]
-
-
-def mask_boxes(mask: Int[np.ndarray, "h w"], ids: list[int]) -> Float[np.ndarray, "N 4"]:
-    """The tight boxes of the visible parts in reading order; continuous pixels, so the last pixel's far edge is x2."""
-    boxes = []
-    for i in ids:
-        ys, xs = np.nonzero(mask == i)
-        boxes.append((xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
-    boxes.sort(key=lambda box: (box[1], box[0]))
-    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+from groundrl.experiments.data.masks import mask_boxes, visible_objects
+from groundrl.experiments.tasks.box_text import box_text
+from groundrl.experiments.tasks.grounding import GROUNDING
+from groundrl.experiments.tasks.task import Fields
+from groundrl.rewards import Boxes, Example, ImageRef, pixel
 
 
 def grounding_answer(boxes: Boxes, *, singular: str, plural: str) -> tuple[str, str]:
     """`(label, answer)` of a grounding task in MedMO's format: `2 nuclei <box>[[010, 012, 080, 095], ...]</box>`."""
     label = f"{len(boxes)} {singular if len(boxes) == 1 else plural}"
     return label, f"{label} <box>{box_text(boxes)}</box>"
-
-
-def box_text(boxes: Boxes) -> str:
-    """The boxes as a gold answer writes them: `[[010, 012, 080, 095], ...]`, in thousandths."""
-    rows = ("[" + ", ".join(f"{value:03d}" for value in box) + "]" for box in thousandths(boxes).tolist())
-    return "[" + ", ".join(rows) + "]"
-
-
-def thousandths(boxes: Boxes) -> Int[np.ndarray, "N 4"]:
-    """The boxes in rel1000 with three digits, so that each coordinate takes the same tokens.
-
-    1000 itself becomes 999. A side that rounds to nothing becomes one thousandth long: a gold answer with a box of no
-    area would not satisfy its own reward.
-    """
-    rounded = np.clip(np.rint(boxes.to(rel1000).xyxy), 0, 999).astype(np.int64)
-    low = np.minimum(rounded[:, :2], 998)
-    return np.concatenate([low, np.maximum(rounded[:, 2:], low + 1)], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +47,11 @@ class Scene:
         Image.fromarray(self.picture).save(buffer, format="png", compress_level=1)
         return ImageRef(source=buffer.getvalue(), width=self.picture.shape[1], height=self.picture.shape[0])
 
+    def fields(self, **stated: Any) -> Fields:
+        """What is known of it, and what is stated, as a task takes it."""
+        dataset = self.id.partition("/")[0]
+        return Fields(id=self.id, dataset=dataset, images=(self.image,), boxes=self.truth, block=self.block, **stated)
+
 
 def scene_of(
     *,
@@ -98,8 +69,5 @@ def scene_of(
 
 def grounding_example(scene: Scene) -> Example:
     """The grounding task of a scene: truth in pixels, gold answer in rel1000."""
-    label, answer = grounding_answer(scene.truth, singular="nucleus", plural="nuclei")
-    reference = Reference(label=label, boxes=scene.truth)
-    return Example(
-        id=scene.id, prompt=PROMPT, images=(scene.image,), answer=answer, reference=reference, block=scene.block
-    )
+    answer = grounding_answer(scene.truth, singular="nucleus", plural="nuclei")[1]
+    return GROUNDING.example(scene.fields(target="nuclei", answer=answer), template="the_image")

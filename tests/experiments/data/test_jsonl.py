@@ -306,4 +306,4 @@ def test_a_source_can_be_sent_to_a_worker(jsonl):
     source = pickle.loads(pickle.dumps(jsonl({"prompt": "a"}, "", {"prompt": "b"})))
     assert len(source) == 2
     assert source[1].prompt == "b"
-    assert source.lines.dtype == np.int64
+    assert source.rows.lines.dtype == np.int64

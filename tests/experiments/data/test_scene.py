@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundrl.experiments.data.scene import box_text, grounding_answer, mask_boxes, visible_objects
+from groundrl.experiments.data.masks import mask_boxes, visible_objects
+from groundrl.experiments.data.scene import grounding_answer
+from groundrl.experiments.tasks.box_text import box_text
 from groundrl.rewards import Boxes, parse_boxes, pixel, rel1000
 
 
