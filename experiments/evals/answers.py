@@ -9,11 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from groundrl.experiments.config import ConfigError
 from groundrl.experiments.evals.config import DataSet, EvalConfig
+from groundrl.experiments.metrics import Answered
+from groundrl.experiments.metrics.retrieval import RETRIEVAL
+from groundrl.experiments.tasks.retrieval import retrieval_recall
 from groundrl.rewards import Completion, DataError, Example, ExampleSource
 from groundrl.rewards.judge.template import task_text
 from groundrl.rollout.engine import Engine, Sampling, seed_key
-from groundrl.rollout.records import completion_columns, read_completion, write_table
+from groundrl.rollout.records import completion_columns, json_number, read_completion, write_table
+from groundrl.rollout.sampler import LocalEngine
 
 Note = Callable[[str], None]
 ROW = pa.schema(
@@ -29,6 +34,7 @@ ROW = pa.schema(
         "logprobs": pa.list_(pa.float64()),
         "finish_reason": pa.string(),
         "policy_version": pa.int64(),
+        **dict.fromkeys(RETRIEVAL, pa.float64()),  # in retrieval, where nothing is answered
     }
 )
 
@@ -47,7 +53,9 @@ class Answers:
 
     def ask(self, engine: Engine, note: Note) -> None:
         """Ask for what is not there: nothing of a finished data set; what failed before is asked again."""
-        for start in range(0, self.count, self.config.batch_size):
+        if self.retrieval:
+            self._retrieve(engine)
+        for start in range(0, 0 if self.retrieval else self.count, self.config.batch_size):
             part = self.folder / f"part-{start:08d}.parquet"
             known = {row["index"]: row for row in _read(part) if row["error"] is None}
             wanted = [
@@ -68,12 +76,31 @@ class Answers:
         """All rows, in the order of the data."""
         return [row for part in sorted(self.folder.glob("part-*.parquet")) for row in _read(part)]
 
-    def answered(self) -> Iterator[tuple[Example, Completion]]:
+    def answered(self) -> Iterator[Answered]:
         """Each example that has an answer, with it."""
         for row in self.rows():
             if row["error"] is None:
                 example = self.source[row["index"]]
-                yield example, read_completion(row, example.box_space)
+                measured = {name: row[name] for name in RETRIEVAL if row[name] is not None}
+                done = Completion(text="") if row["text"] is None else read_completion(row, example.box_space)
+                yield Answered(example=example, completion=done, measured=measured)
+
+    @property
+    def retrieval(self) -> bool:
+        """Whether nothing is answered: hidden states are compared."""
+        return self.data.task_of(self.source[0]).reward is None
+
+    def _retrieve(self, engine: Engine) -> None:
+        """All examples are each other's candidates, so that they are one part."""
+        if not isinstance(engine, LocalEngine):
+            raise ConfigError(f"{self.data.name}: retrieval compares hidden states, of text and Qwen-VL models alone")
+        examples = [self.source[index] for index in range(self.count)]
+        found = retrieval_recall(engine.policy, examples)
+        rows = [
+            _row(index, example) | {name: json_number(float(values[index])) for name, values in found.items()}
+            for index, example in enumerate(examples)
+        ]
+        write_table(rows, self.folder / "part-00000000.parquet", schema=ROW)
 
     def _rows(self, engine: Engine, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
         examples: dict[int, Example] = {}

@@ -3,7 +3,7 @@
 ```yaml
 name: medical
 data:
-  - {name: medqa, task: text_qa, data: medqa/test.jsonl, limit: 500}
+  - {name: medqa, data: {read: medqa, path: medqa/test.jsonl}, limit: 500}
   - {name: nuclei, task: grounding, data: nuclei/test}
 sampling: {max_new_tokens: 512}
 judge: Judge(base_url="http://localhost:8000/v1", model="qwen3")
@@ -23,46 +23,44 @@ from groundrl.experiments.config import NAME, ConfigError, Source
 from groundrl.experiments.config_file import load_config, override, read_config
 from groundrl.experiments.metrics import METRICS
 from groundrl.experiments.model_config import Strict
+from groundrl.experiments.tasks import TASKS, Task
+from groundrl.experiments.tasks.grounding import GROUNDING
+from groundrl.rewards import Example
 from groundrl.rewards.expression import nearest
-
-DEFAULT_TASK = "grounding"
-GROUNDING = ("mean_iou", "soft_f1", "f1_50", "acc_30", "acc_50", "acc_70", "ave_iou")
-QA = ("exact_match", "token_f1", "rouge_l", "judge", "medevalkit")
-TEXT = ("rouge_l", "bleu_4", "cider", "embedding_cosine")
-REPORT = (*TEXT, "fact_precision", "fact_recall", "fact_f1", "contradictions", "chexpert_f1_micro", "chexpert_f1_macro")
-TASK_METRICS = {
-    "grounding": GROUNDING,
-    "choice": ("choice_accuracy", "unparsed", "medevalkit"),
-    "closed": ("closed_accuracy", "unparsed", "medevalkit"),
-    "open": QA,
-    "captioning": TEXT,
-    "report": REPORT,
-    "classification": ("label_precision", "label_recall", "label_f1", "label_f1_macro"),
-}
 
 
 class DataSet(Strict):
-    """One data set: `data` as in a run's configuration, the first `limit` examples of it, the metrics of its task."""
+    """One data set: `data` as in a run's configuration, and the first `limit` examples of it.
+
+    `task` says how it is measured; without it each example is measured as its own task (what a reader of published
+    files says of it), and one that says nothing as grounding. `metrics` stand for the task's.
+    """
 
     name: str = Field(pattern=NAME)
     data: Source
-    task: str = DEFAULT_TASK
+    task: str | None = None
     metrics: tuple[str, ...] | None = None
     limit: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _known(self) -> DataSet:
-        if self.metrics is None and self.task not in TASK_METRICS:
-            raise ValueError(f"there is no task {self.task!r}{nearest(self.task, list(TASK_METRICS))}")
+        if self.task is not None and self.task not in TASKS:
+            raise ValueError(f"there is no task {self.task!r}{nearest(self.task, list(TASKS))}")
         for metric in self.metrics or ():
             if metric not in METRICS:
                 raise ValueError(f"there is no metric {metric!r}{nearest(metric, list(METRICS))}")
         return self
 
-    @property
-    def measured(self) -> tuple[str, ...]:
-        """The metrics of this data set."""
-        return self.metrics if self.metrics is not None else TASK_METRICS[self.task]
+    def task_of(self, example: Example) -> Task:
+        """The task as which an example is measured."""
+        name = self.task or str(example.reference.columns.get("task", GROUNDING.name))
+        if name not in TASKS:
+            raise ValueError(f"example {example.id!r} is of the task {name!r}{nearest(name, list(TASKS))}")
+        return TASKS[name]
+
+    def measures(self, metric: str, example: Example) -> bool:
+        """Whether a metric is taken of an example."""
+        return metric in (self.metrics if self.metrics is not None else self.task_of(example).metrics)
 
 
 class SamplingConfig(Strict):

@@ -19,7 +19,7 @@ from groundrl.experiments.evals.figure import draw
 from groundrl.experiments.evals.models import open_engine
 from groundrl.experiments.evals.scores import Scored, by_size, figures, joined, score
 from groundrl.experiments.evals.tables import markdown
-from groundrl.experiments.metrics import Answered, Tools
+from groundrl.experiments.metrics import Tools
 from groundrl.rewards import Judge, parse_reward
 from groundrl.rollout.records import write_table, write_text
 
@@ -101,11 +101,11 @@ def _scored(answers: Answers, tools: Tools) -> tuple[Scored, dict[str, Any]]:
     """A data set's numbers, and what evaluation.json says of it."""
     data: DataSet = answers.data
     rows = answers.rows()
-    answered = [Answered(example=example, completion=completion) for example, completion in answers.answered()]
-    scored, left_out = score(data.name, data.task, answered, data.measured, tools)
+    answered = list(answers.answered())
+    scored, left_out = score(data, answered, tools)
     reasons = Counter(row["error"] for row in rows if row["error"] is not None)
     content = {
-        "task": data.task,
+        "task": scored.task,
         "examples": len(rows),
         "errors": reasons.total(),
         "reasons": dict(sorted(reasons.items())),
@@ -113,7 +113,7 @@ def _scored(answers: Answers, tools: Tools) -> tuple[Scored, dict[str, Any]]:
         "left_out": left_out,
         "metrics": figures(scored),
     }
-    sizes = by_size(answered) if "mean_iou" in data.measured else {}
+    sizes = by_size(answered) if "mean_iou" in scored.statistics else {}
     return scored, content | ({"by_size": sizes} if sizes else {})
 
 

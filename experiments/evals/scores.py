@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from groundrl.experiments.evals.config import DataSet
 from groundrl.experiments.intervals import block_sums, interval, ratio
 from groundrl.experiments.metrics import METRICS, Answered, Metric, Tools
 from groundrl.experiments.metrics.grounding import SIZES, sizes, true_box_ious
@@ -36,19 +37,37 @@ class Scored:
         ]
 
 
-def score(
-    name: str, task: str, answers: Sequence[Answered], metrics: Sequence[str], tools: Tools
-) -> tuple[Scored, list[str]]:
+def score(data: DataSet, answers: Sequence[Answered], tools: Tools) -> tuple[Scored, list[str]]:
     """The numbers of a data set, and the metrics that were left out since their tool was not named."""
-    left_out = [metric for metric in metrics if (need := METRICS[metric].needs) and getattr(tools, need) is None]
+    wanted = {
+        metric: [place for place, each in enumerate(answers) if data.measures(metric, each.example)]
+        for metric in METRICS
+    }
+    left_out = [
+        metric
+        for metric, places in wanted.items()
+        if places and (need := METRICS[metric].needs) and getattr(tools, need) is None
+    ]
+    tasks = dict.fromkeys(data.task_of(each.example).name for each in answers)
     scored = Scored(
-        name=name,
-        task=task,
+        name=data.name,
+        task=", ".join(tasks),
         ids=tuple(each.example.id for each in answers),
         blocks=tuple(each.example.block or each.example.id for each in answers),
-        statistics={metric: METRICS[metric].statistics(answers, tools) for metric in metrics if metric not in left_out},
+        statistics={
+            metric: _spread(METRICS[metric].statistics([answers[place] for place in places], tools), places, answers)
+            for metric, places in wanted.items()
+            if places and metric not in left_out
+        },
     )
     return scored, left_out
+
+
+def _spread(values: Values, places: Sequence[int], answers: Sequence[Answered]) -> Values:
+    """The numbers of some of the answers as those of all, nan for the others."""
+    result = np.full((len(answers), values.shape[1]), np.nan)
+    result[places] = values
+    return result
 
 
 def figures(scored: Scored) -> dict[str, dict[str, Any]]:

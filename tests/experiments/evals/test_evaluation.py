@@ -15,7 +15,7 @@ from groundrl.experiments.evals import answers as answers_module
 from groundrl.experiments.evals.compare import compare_evaluations, comparison_markdown
 from groundrl.experiments.evals.config import load_eval_config
 from groundrl.experiments.evals.evaluation import evaluate_model
-from groundrl.experiments.tiny import build_tiny_qwen3_vl
+from groundrl.rollout.policy import Policy
 
 QUESTIONS = [
     {"id": f"q{k}", "prompt": "How many nuclei?" * (1 + k % 3), "block": f"doc{k // 2}"}
@@ -26,7 +26,7 @@ PLAN = {
     "name": "small",
     "data": [
         {"name": "nuclei", "task": "grounding", "data": "nuclei/test", "limit": 5},
-        {"name": "medqa", "task": "choice", "data": "questions.jsonl"},
+        {"name": "medqa", "task": "multiple_choice", "data": "questions.jsonl"},
     ],
     "sampling": {"max_new_tokens": 8},
     "batch_size": 3,
@@ -115,7 +115,10 @@ def test_another_batch_size_changes_no_greedy_prediction_except_at_ties(tiny_vl,
 
 def test_two_models_are_compared_example_by_example(tiny_vl, work):
     other = work / "other"
-    build_tiny_qwen3_vl(other, seed=1, num_hidden_layers=2)
+    policy = Policy.load(tiny_vl)
+    for weights in policy.model.parameters():
+        weights.data *= -1.5  # as another model
+    policy.save(other)
     evaluated(tiny_vl, work, "a")
     evaluated(other, work, "b")
     for name in ("a", "b"):  # as if one model knew two answers of three documents more
@@ -145,7 +148,7 @@ def test_a_folder_of_another_evaluation_is_refused(tiny_vl, work):
 
 def test_an_example_at_fault_stops_or_is_left_out_and_counted(tiny_vl, work):
     with (work / "questions.jsonl").open("a") as file:
-        file.write(json.dumps({"id": "long", "prompt": "nuclei " * 1000, "reference": {"label": "A"}}) + "\n")
+        file.write(json.dumps({"id": "long", "prompt": "nuclei " * 3000, "reference": {"label": "A"}}) + "\n")
     with pytest.raises(ValueError, match=r"'long': .* exceed the model's context"):
         evaluated(tiny_vl, work, "a")
     content = evaluated(tiny_vl, work, "b", on_error="skip")
@@ -158,7 +161,7 @@ def test_an_example_at_fault_stops_or_is_left_out_and_counted(tiny_vl, work):
     ("changes", "message"),
     [
         ({"data.medqa.limt": 3}, "unknown key data.1.limt; did you mean 'limit'?"),
-        ({"data.medqa.task": "choise"}, "there is no task 'choise'; did you mean 'choice'?"),
+        ({"data.medqa.task": "multiple_choise"}, "there is no task 'multiple_choise'; did you mean 'multiple_choice'?"),
         ({"data.medqa.metrics": ["bleu"]}, "there is no metric 'bleu'"),
         ({"data.medqa.name": "nuclei"}, "different names, got nuclei, nuclei"),
         ({"judge": "SoftF1()"}, "judge: it is a Judge"),
@@ -172,7 +175,7 @@ def test_a_wrong_configuration_is_one_sentence(changes, message, tiny_vl, work):
 def test_a_runs_configuration_stands_for_its_test_data():
     config, _ = load_eval_config("quickstart", {"data.test.limit": 4})
     (data,) = config.data
-    assert (config.name, data.data, data.limit, data.task) == ("quickstart", "nuclei/test", 4, "grounding")
+    assert (config.name, data.data, data.limit, data.task) == ("quickstart", "nuclei/test", 4, None)
     with pytest.raises(ConfigError, match=r"nothing to evaluate on, set data.test"):
         load_eval_config(
             {"name": "x", "data": {"train": "a"}, "stages": [{"name": "s", "kind": "sft", "steps": 1}]}, {}
@@ -182,3 +185,44 @@ def test_a_runs_configuration_stands_for_its_test_data():
 def test_a_model_that_is_not_there_is_one_sentence(work):
     with pytest.raises(ConfigError, match="there is no model"):
         evaluated(Path("/nowhere/at/all"), work, "a")
+
+
+def test_each_example_of_a_mixed_data_set_is_measured_as_its_own_task(tiny_vl, work):
+    mixed = [
+        {"prompt": "Is it normal?", "reference": {"label": "yes", "task": "closed_vqa"}},
+        {"prompt": "What is it?", "reference": {"label": "a mass", "task": "open_vqa"}},
+        {"prompt": "What is it?", "reference": {"label": "edema", "task": "open_vqa"}},
+    ]
+    (work / "mixed.jsonl").write_text("".join(json.dumps(each) + "\n" for each in mixed))
+    config, _ = load_eval_config(PLAN | {"data": [{"name": "slake", "data": "mixed.jsonl"}]}, {})
+    content = evaluate_model(str(tiny_vl), config, base=work, folder=work / "a")["datasets"]["slake"]
+    counts = {name: found["n"] for name, found in content["metrics"].items()}
+    assert (counts["closed_accuracy"], counts["exact_match"], counts["medevalkit"]) == (1, 2, 3)
+    assert content["left_out"] == ["judge"]
+    assert "not measured, name a tool in the configuration: judge" in (work / "a" / "evaluation.md").read_text()
+
+
+def test_data_sets_of_one_task_are_also_taken_together(tiny_vl, work):
+    sets = [{"name": name, "data": "questions.jsonl", "task": "multiple_choice"} for name in ("medqa", "medmcqa")]
+    config, _ = load_eval_config(PLAN | {"data": sets}, {})
+    content = evaluate_model(str(tiny_vl), config, base=work, folder=work / "a")
+    together = content["tasks"]["multiple_choice"]
+    assert together["datasets"] == ["medqa", "medmcqa"]
+    assert (together["metrics"]["unparsed"]["n"], together["metrics"]["unparsed"]["num_blocks"]) == (10, 6)
+
+
+def test_retrieval_compares_hidden_states_and_answers_nothing(tiny_vl, work, image):
+    lines = []
+    for k in range(4):
+        (work / f"{k}.png").write_bytes(image(k // 2).source)
+        lines.append({"prompt": "Represent this image.", "images": [f"{k}.png"], "reference": {"pair": f"p{k // 2}"}})
+    (work / "pairs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    sets = [{"name": "pairs", "data": "pairs.jsonl", "task": "image_image_retrieval"}]
+    config, _ = load_eval_config(PLAN | {"data": sets}, {})
+    for _ in range(2):
+        content = evaluate_model(str(tiny_vl), config, base=work, folder=work / "a")["datasets"]["pairs"]
+    assert {name: found["value"] for name, found in content["metrics"].items()} == {
+        "recall_1": 1.0,
+        "recall_5": 1.0,
+        "recall_10": 1.0,
+    }
