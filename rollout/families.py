@@ -18,7 +18,7 @@ from torch import Tensor
 from groundrl.rewards import Completion, DataError, Example, Group, as_messages
 from groundrl.rollout.drawing import cumulative_dtype, draw, processed_scores
 from groundrl.rollout.engine import Sampling, keyed_uniforms
-from groundrl.rollout.loading import Precision, load_model
+from groundrl.rollout.loading import Precision, best_device, load_model
 from groundrl.rollout.policy import allowed_tokens, end_token_ids
 from groundrl.rollout.prompts import open_image, with_images
 
@@ -47,8 +47,7 @@ class FamilyEngine:
         config = AutoConfig.from_pretrained(path)
         processor = load_processor(path, config)
         model = load_model(path, config, init="pretrained", seed=0, quantization=None)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(model.to(device), processor, autocast=dtype == "bfloat16", max_rows=max_rows)
+        return cls(model.to(best_device()), processor, autocast=dtype == "bfloat16", max_rows=max_rows)
 
     def sync(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Refused: these families are evaluated here, not trained."""

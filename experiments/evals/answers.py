@@ -87,8 +87,14 @@ class Answers:
 
     @property
     def retrieval(self) -> bool:
-        """Whether nothing is answered: hidden states are compared."""
-        return self.data.task_of(self.source[0]).reward is None
+        """Whether nothing is answered, as the first example has it: hidden states are compared."""
+        try:
+            first = self.source[0]
+        except DataError:
+            if self.config.on_error == "raise":
+                raise
+            return False
+        return self.data.task_of(first).reward is None
 
     def _retrieve(self, engine: Engine) -> None:
         """All examples are each other's candidates, so that they are one part."""

@@ -19,7 +19,7 @@ from groundrl.experiments.metrics import METRICS, Metric
 from groundrl.rollout.records import write_text
 
 TIE = 1e-3  # nats: two tokens this near in log-probability may change places with the order of a sum
-Key = tuple[str, str]
+Key = tuple[str, str, int]
 
 
 def compare_evaluations(first: Path, second: Path) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def compare_evaluations(first: Path, second: Path) -> dict[str, Any]:
     if not shared:
         raise ConfigError(f"{first} and {second} have no example in common")
     datasets = {}
-    for name in dict.fromkeys(dataset for dataset, _ in shared):
+    for name in dict.fromkeys(dataset for dataset, *_ in shared):
         keys = [key for key in shared if key[0] == name]
         differences = dict(_differences([[side[key] for key in keys] for side in scores]))
         predictions = _predictions(first / "rows" / name, second / "rows" / name)
@@ -87,8 +87,14 @@ def _content(folder: Path) -> dict[str, Any]:
 
 
 def _scores(folder: Path) -> dict[Key, dict[str, Any]]:
-    rows = pq.ParquetFile(folder / "scores.parquet").read().to_pylist()
-    return {(row["dataset"], row["example_id"]): row for row in rows}
+    """Each example's row by data set and id; one id several times is told apart by its order."""
+    seen: Counter[tuple[str, str]] = Counter()
+    found = {}
+    for row in pq.ParquetFile(folder / "scores.parquet").read().to_pylist():
+        name = row["dataset"], row["example_id"]
+        found[*name, seen[name]] = row
+        seen[name] += 1
+    return found
 
 
 def _differences(sides: list[list[dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -117,14 +123,14 @@ def _difference(metric: Metric, pairs: list[tuple[list[float], list[float], str]
 def _predictions(first: Path, second: Path) -> dict[str, int]:
     sides = [
         {
-            row["example_id"]: row
+            (row["index"], row["example_id"]): row
             for part in sorted(folder.glob("part-*.parquet"))
             for row in pq.ParquetFile(part).read().to_pylist()
             if row["error"] is None
         }
         for folder in (first, second)
     ]
-    kinds = Counter(_kind(row, sides[1][id]) for id, row in sides[0].items() if id in sides[1])
+    kinds = Counter(_kind(row, sides[1][key]) for key, row in sides[0].items() if key in sides[1])
     return {kind: kinds[kind] for kind in ("equal", "tied", "different")}
 
 

@@ -13,6 +13,7 @@ judge: Judge(base_url="http://localhost:8000/v1", model="qwen3")
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -107,9 +108,9 @@ class EvalConfig(Strict):
 def load_eval_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[EvalConfig, Path]:
     """The configuration and the folder to which its paths are relative; ConfigError for what is wrong, in a sentence.
 
-    A run's configuration stands for its `data.test`, with its own `name`, seed and length of answers.
+    A run's configuration, or its folder, stands for its `data.test` with its own name, seed and length of answers.
     """
-    data, base = (copy.deepcopy(dict(source)), Path.cwd()) if isinstance(source, Mapping) else read_config(source)
+    data, base = (copy.deepcopy(dict(source)), Path.cwd()) if isinstance(source, Mapping) else _read(source)
     if "stages" in data:
         run = load_config(data, {})[0]
         if run.data.test is None:
@@ -127,6 +128,15 @@ def load_eval_config(source: str | Path | Mapping[str, Any], overrides: Mapping[
         return EvalConfig.model_validate(data), base
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(fault) for fault in error.errors())) from None
+
+
+def _read(source: str | Path) -> tuple[dict[str, Any], Path]:
+    """The keys of a file, a shipped recipe, or a run by its folder, whose paths are relative to where it began."""
+    folder = Path(source)
+    if not (folder / "config.yaml").is_file():
+        return read_config(source)
+    environment = json.loads((folder / "environment.json").read_text())
+    return read_config(folder / "config.yaml")[0], Path(environment["base"])
 
 
 def _explain(fault: Any) -> str:

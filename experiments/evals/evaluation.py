@@ -16,7 +16,7 @@ from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.evals.answers import Answers
 from groundrl.experiments.evals.config import DataSet, EvalConfig
 from groundrl.experiments.evals.figure import draw
-from groundrl.experiments.evals.models import open_engine
+from groundrl.experiments.evals.models import open_engine, weights_stamp
 from groundrl.experiments.evals.scores import Scored, by_size, figures, joined, score
 from groundrl.experiments.evals.tables import markdown
 from groundrl.experiments.metrics import Tools
@@ -81,7 +81,8 @@ def _claim(folder: Path, model: str, config: EvalConfig, *, overwrite: bool) -> 
     """Make the folder this evaluation's, or find that it is."""
     import shutil
 
-    plan = yaml.safe_dump({"model": model, "config": config.model_dump(mode="json")}, sort_keys=False)
+    what = {"model": model, "weights": weights_stamp(model), "config": config.model_dump(mode="json")}
+    plan = yaml.safe_dump(what, sort_keys=False)
     file = folder / "evaluation.yaml"
     if folder.exists() and any(folder.iterdir()):
         if not file.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def open_engine(
 
     Qwen-VL and text models are sampled by the local engine, other vision families by their own transformers classes.
     """
+    from groundrl.rollout.loading import best_device
     from groundrl.rollout.policy import Policy
     from groundrl.rollout.sampler import LocalEngine
 
@@ -36,7 +38,19 @@ def open_engine(
         from groundrl.rollout.families import FamilyEngine
 
         return FamilyEngine.load(path, dtype=dtype, max_rows=batch_size)
-    return LocalEngine(Policy.load(path, dtype=dtype), max_rows=batch_size)
+    policy = Policy.load(path, dtype=dtype)
+    policy.model.to(best_device())
+    return LocalEngine(policy, max_rows=batch_size)
+
+
+def weights_stamp(model: str) -> str | None:
+    """A fingerprint of a local model's files (names, sizes, times), so that no evaluation mixes two states of one."""
+    folder = Path(checkpoint_of(model)) if SERVED.fullmatch(model) is None else None
+    if folder is None or not folder.is_dir():
+        return None
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.blake2b(repr(stats).encode(), digest_size=8).hexdigest()
 
 
 def checkpoint_of(model: str) -> str:

@@ -16,14 +16,14 @@ NOTE = (
     "kinds of rows is no comparison. Two numbers in a cell are closed/all or op4/op5."
 )
 # table -> what of ours stands in its columns: a metric, and how our row is marked
-OURS = {
+OURS: dict[str, dict[str, tuple[str, ...]]] = {
     "vqa_accuracy": {
         "compat: medevalkit": ("medevalkit",),
-        "strict": ("choice_accuracy", "closed_accuracy", "exact_match"),
+        "strict: choice, closed/open": ("choice_accuracy", "closed_accuracy", "exact_match"),
     },
     "text_qa_accuracy": {
         "compat: medevalkit": ("medevalkit",),
-        "strict": ("choice_accuracy", "closed_accuracy", "exact_match"),
+        "strict: choice, closed/open": ("choice_accuracy", "closed_accuracy", "exact_match"),
     },
     "grounding_iou": {"mean_iou": ("mean_iou",), "first box": ("ave_iou",)},
     "report_generation": {"this tool's": ("rouge_l", "cider")},
@@ -74,8 +74,8 @@ def _own(table: str, column: str, datasets: Mapping[str, Mapping[str, Any]], met
     if table == "report_generation":
         metrics = (REPORT_COLUMNS[column.rpartition(" ")[2]],)
     figures = (found or {}).get("metrics", {})
-    value = next((figures[metric]["value"] for metric in metrics if metric in figures), None)
-    return "-" if value is None else f"{100 * value:.1f}"
+    values = [figures[metric]["value"] for metric in metrics if metric in figures]
+    return "/".join(f"{100 * value:.1f}" for value in values if value is not None) or "-"
 
 
 def _cell(value: float | Sequence[float] | None) -> str:
