@@ -113,13 +113,14 @@ class FamilyEngine:
     def _inputs(self, rows: Sequence[Example], texts: Sequence[str], *, room: int) -> Any:
         """The padded batch, as the model's forward takes it."""
         images = [[open_image(image, example.id) for image in example.images] for example in rows]
+        start = self.tokenizer.bos_token  # most templates write it; LLaVA's leave it to the tokenizer
         try:
             inputs = self.processor(
                 text=list(texts),
                 images=images if any(images) else None,
                 padding=True,
                 padding_side="left",
-                add_special_tokens=False,  # the template writes its own start token
+                add_special_tokens=start is None or not texts[0].startswith(start),
                 return_tensors="pt",
             )
         except ValueError as error:  # such as an image token in the text

@@ -63,7 +63,7 @@ def score(data: DataSet, answers: Sequence[Answered], tools: Tools) -> tuple[Sco
     return scored, left_out
 
 
-def _spread(values: Values, places: Sequence[int], answers: Sequence[Answered]) -> Values:
+def _spread(values: Float[np.ndarray, "K S"], places: Sequence[int], answers: Sequence[Answered]) -> Values:
     """The numbers of some of the answers as those of all, nan for the others."""
     result = np.full((len(answers), values.shape[1]), np.nan)
     result[places] = values

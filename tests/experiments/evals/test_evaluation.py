@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from groundrl.experiments.cli import app
 from groundrl.experiments.config import ConfigError
 from groundrl.experiments.evals import answers as answers_module
 from groundrl.experiments.evals.compare import compare_evaluations, comparison_markdown
@@ -226,3 +228,16 @@ def test_retrieval_compares_hidden_states_and_answers_nothing(tiny_vl, work, ima
         "recall_5": 1.0,
         "recall_10": 1.0,
     }
+
+
+def test_the_command_compares_and_shows(tiny_vl, work, monkeypatch):
+    monkeypatch.chdir(work)
+    evaluated(tiny_vl, work, "a")
+    evaluated(tiny_vl, work, "b", batch_size=2)
+    done = CliRunner().invoke(app, ["eval", "a", "b", "--compare", "--out", "both"])
+    assert done.exit_code == 0
+    assert json.loads((work / "both" / "comparison.json").read_text())["datasets"]["medqa"]["examples"] == 5
+    assert "differ by a numerical tie" in (work / "both" / "comparison.md").read_text()
+    for arguments, message in ((["a", "--compare"], "folders of two"), (["a", "none", "--compare"], "no finished")):
+        with pytest.raises(ConfigError, match=message):
+            CliRunner().invoke(app, ["eval", *arguments], catch_exceptions=False)
