@@ -81,13 +81,14 @@ def draw_prediction(example: Example, found: dict[str, Any]) -> Image.Image:
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture)
     line = max(2, round(max(picture.size) / 300))
-    font = ImageFont.load_default(size=max(12, 6 * line))
+    height = max(12, 6 * line)
+    font = ImageFont.load_default(size=height)
     for box in found["boxes"] or ():
         x1, y1, x2, y2 = (scale * float(np.clip(value, -1e5, 1e5)) for value in box["xyxy"])
         if x2 > x1 and y2 > y1:
             draw.rectangle([x1, y1, x2, y2], outline=PREDICTED_COLOUR, width=line)
             if box["label"]:
-                above = max(0.0, y1 - 1.2 * font.size)
+                above = max(0.0, y1 - 1.2 * height)
                 draw.text(
                     (x1, above), box["label"], fill=PREDICTED_COLOUR, font=font, stroke_width=1, stroke_fill="black"
                 )

@@ -108,7 +108,10 @@ class FamilyEngine:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast):
             self.model.generate(**inputs, generation_config=plan, logits_processor=LogitsProcessorList([drawn]))
         ids, logprobs = torch.stack(drawn.ids, dim=1).tolist(), torch.stack(drawn.logprobs, dim=1).tolist()
-        return [self._completion(*own, example, ends) for *own, example in zip(ids, logprobs, rows, strict=True)]
+        return [
+            self._completion(row_ids, own, example, ends)
+            for row_ids, own, example in zip(ids, logprobs, rows, strict=True)
+        ]
 
     def _inputs(self, rows: Sequence[Example], texts: Sequence[str], *, room: int) -> Any:
         """The padded batch, as the model's forward takes it."""
@@ -171,8 +174,9 @@ class Drawn:
 
 def load_processor(path: str | Path, config: Any) -> Any:
     """The processor of a vision-language model for images and text. ValueError for a family that has none here."""
+    from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
+    from transformers.models.auto.processing_auto import processor_class_from_name
 
     name = PROCESSOR_MAPPING_NAMES.get(config.model_type)
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or name is None:

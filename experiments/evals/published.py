@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).parent.parent / "data" / "published" / "medmo.json"
+FILE = Path(__file__).parent / "medmo_published.json"
 NOTE = (
     "Published rows: MedMO, arXiv 2602.06965, as printed there: graded by MedEvalKit and, for open answers, a language "
     "model. Definitions, prompts and splits differ from those of the rows marked here, so a difference between the two "

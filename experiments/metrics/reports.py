@@ -32,7 +32,7 @@ def _bleu(sums: Float[np.ndarray, "*R 10"]) -> Float[np.ndarray, "*R"]:
 
     def score(row: Float[np.ndarray, "10"]) -> float:
         numbers = row.astype(int).tolist()
-        return BLEU.compute_bleu(numbers[:4], numbers[4:8], *numbers[8:], "exp").score / 100.0
+        return BLEU.compute_bleu(numbers[:4], numbers[4:8], numbers[8], numbers[9], "exp").score / 100.0
 
     return np.asarray(np.apply_along_axis(score, -1, sums))
 
