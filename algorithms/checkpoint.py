@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import warnings
@@ -29,6 +30,7 @@ ADAPTER = "adapter.safetensors"
 MANIFEST = "manifest.json"
 BEST = "best"
 WINDOWS = "windows"
+HELD_OUT = "held_out/"  # how metrics begin that an evaluation adds, and not after every step
 
 
 def save_folder(policy: Policy, folder: Path) -> None:
@@ -126,18 +128,20 @@ def save_step(policy: Policy, state: Mapping[str, Any], folder: Path, step: int,
     return target
 
 
-def save_best(policy: Policy, folder: Path, *, metric: str, value: float, step: int) -> None:
-    """Write `folder/best` where `value` is the highest so far; `best.json` says of which step it is.
+def save_if_best(policy: Policy, folder: Path, *, metric: str | None, metrics: Mapping[str, float], step: int) -> None:
+    """Write `folder/best` where this step has the metric and its value is the best so far: of a loss the lowest.
 
-    A step that a resumed run makes again finds its own value there and leaves it.
+    `best.json` there says of which step it is. ValueError where no step has such a metric. A step that a resumed run
+    makes again finds its own value there and leaves it.
     """
+    if metric is None:
+        return
+    if metric not in metrics and not metric.startswith(HELD_OUT):
+        raise ValueError(f"keep_best: there is no metric {metric!r}; there are {', '.join(metrics)}, and {HELD_OUT}...")
+    value = metrics.get(metric, math.nan)
     best = folder / BEST
-    try:
-        before = json.loads((best / "best.json").read_text())
-        if before["metric"] == metric and before["value"] >= value and damage(best) is None:
-            return
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # there is none yet, or none that can be read
+    if not math.isfinite(value) or _stands(best, metric, value):
+        return
     partial, replaced = folder / f".{BEST}.partial", folder / f".{BEST}.replaced.partial"
     _save(policy.save, partial)
     write_text(json.dumps({"metric": metric, "value": value, "step": step}) + "\n", partial / "best.json")
@@ -147,6 +151,16 @@ def save_best(policy: Policy, folder: Path, *, metric: str, value: float, step: 
         os.replace(best, replaced)
     settle(partial, best)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _stands(best: Path, metric: str, value: float) -> bool:
+    """Whether the policy kept so far is at least as good as one with this value."""
+    try:
+        before = json.loads((best / "best.json").read_text())
+        lead = (value - before["value"]) if metric.endswith("loss") else (before["value"] - value)
+        return bool(before["metric"] == metric and lead >= 0) and damage(best) is None
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # there is none yet, or none that can be read
 
 
 def step_folders(folder: Path) -> list[Path]:

@@ -12,7 +12,8 @@ from groundrl.algorithms.metrics import valid_values
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Example, Group, Score
 from groundrl.rollout.engine import seed_key
-from groundrl.rollout.loader import Loader, ShuffledOrder
+from groundrl.rollout.loader import Loader
+from groundrl.rollout.order import Order
 
 Outcome = tuple[int, tuple[Score, ...]]  # a place in the step and the scores of a group without variance in it
 
@@ -29,7 +30,7 @@ class Draw:
     """
 
     def __init__(
-        self, loader: Loader, order: ShuffledOrder, settings: RLSettings, fabric: Fabric, *, step: int, start: int
+        self, loader: Loader, order: Order, settings: RLSettings, fabric: Fabric, *, step: int, start: int
     ) -> None:
         self.loader = loader
         self.order = order

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from groundrl.algorithms.checkpoint import load_step, save_best, save_step
+from groundrl.algorithms.checkpoint import load_step, save_if_best, save_step
 from groundrl.algorithms.dynamic_sampling import Draw
 from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.metrics import Clock, reward_metrics
@@ -23,10 +22,9 @@ from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import Window, collect, epochs
 from groundrl.rewards import Group, Reward, Scorer
 from groundrl.rollout.engine import Engine
-from groundrl.rollout.loader import Loader, ShuffledOrder
+from groundrl.rollout.loader import Loader
+from groundrl.rollout.order import visiting_order
 from groundrl.rollout.policy import Policy
-
-HELD_OUT = "held_out/"  # how metrics begin that `after_update` adds, and not after every step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +58,7 @@ def train_rl(
     reference = make_reference(policy, temperature=settings.sampling.temperature) if settings.clipping.kl_coef else None
     learner = Learner(policy, reference, settings, fabric, load_step(policy, folder), reward)
     estimator, objective = settings.estimator, OBJECTIVES[settings.objective]
-    order = ShuffledOrder(len(loader.source), seed=settings.seed)
+    order = visiting_order(loader.source, seed=settings.seed)
     replay = Replay(folder, reward, settings, fabric)
     with make_scorer(reward, settings) as scorer:
         for step in range(learner.step, settings.steps):
@@ -98,11 +96,7 @@ def train_rl(
 
 def save(policy: Policy, learner: Learner, metrics: Mapping[str, float], settings: RLSettings, folder: Path) -> None:
     """The step's checkpoint where one is due, and the policy where it is the best so far."""
-    best = settings.keep_best
-    if best is not None and not best.startswith(HELD_OUT) and best not in metrics:
-        raise ValueError(f"keep_best: there is no metric {best!r}; there are {', '.join(metrics)}, and {HELD_OUT}...")
-    if best is not None and math.isfinite(metrics.get(best, math.nan)):
-        save_best(policy, folder, metric=best, value=metrics[best], step=learner.step)
+    save_if_best(policy, folder, metric=settings.keep_best, metrics=metrics, step=learner.step)
     if settings.checkpoint_every and learner.step % settings.checkpoint_every == 0:
         save_step(policy, learner.state_dict(), folder, learner.step, keep_last=settings.keep_last)
 

@@ -16,8 +16,9 @@ from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Group, Reward, Scorer
 from groundrl.rewards.reward import parts_of
 from groundrl.rollout.engine import Engine, seed_key
-from groundrl.rollout.loader import Loader, ShuffledOrder
+from groundrl.rollout.loader import Loader
 from groundrl.rollout.logprobs import CompletionLogprobs
+from groundrl.rollout.order import visiting_order
 from groundrl.rollout.planner import Planner
 from groundrl.rollout.policy import Policy
 
@@ -72,7 +73,7 @@ def preflight(
     """
     start = time.perf_counter()
     policy.model.eval()
-    order = ShuffledOrder(len(loader.source), seed=settings.seed)
+    order = visiting_order(loader.source, seed=settings.seed)
     with untouched_generators():
         sampled = list(
             engine.generate(

@@ -11,6 +11,7 @@ from groundrl.algorithms.advantages.gae import gae
 from groundrl.algorithms.critic import CriticSettings
 from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.optimizers import OptimizerName
+from groundrl.algorithms.schedules import ScheduleName
 from groundrl.rollout.engine import Sampling
 from groundrl.rollout.forms import Update
 
@@ -22,13 +23,16 @@ class SFTSettings:
     steps: int
     batch_size: int = 64
     micro_batch_size: int = 64  # rows of one forward; the gradients of a step's micro-batches add up
+    pack_tokens: int = 0  # join samples to rows of so many tokens, each row a forward; 0 pads
     optimizer: OptimizerName = "adamw"
     lr: float = 5e-4
+    schedule: ScheduleName = "cosine"
     warmup: float = 0.05
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     checkpoint_every: int = 0  # steps; 0 writes none inside the stage
     keep_last: int = 2  # checkpoints; the one before the newest is there for when that is damaged
+    keep_best: str | None = None  # a metric of which the policy with the best value is kept in `best/`
     max_bad_steps: int = 5  # updates in a row whose gradient is not finite and that are skipped before the run stops
     seed: int = 0
 

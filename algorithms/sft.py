@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,21 @@ import lightning
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 
-from groundrl.algorithms.checkpoint import load_step, save_step
+from groundrl.algorithms.checkpoint import load_step, save_if_best, save_step
 from groundrl.algorithms.generators import generator_state, set_generator_state
 from groundrl.algorithms.optimizers import make_optimizer
+from groundrl.algorithms.schedules import SCHEDULES
 from groundrl.algorithms.settings import SFTSettings
-from groundrl.rollout.batches import PaddedBatch, pad_batch
-from groundrl.rollout.loader import Loader, ShuffledOrder
-from groundrl.rollout.logprobs import completion_logits
+from groundrl.algorithms.sft_batches import LoadedAhead, StepSampler, micro_batches
+from groundrl.rollout.batches import Batch, PaddedBatch
+from groundrl.rollout.forms import update_obstacle
+from groundrl.rollout.loader import Loader
+from groundrl.rollout.logprobs import CompletionLogprobs, completion_logits
 from groundrl.rollout.policy import Policy
 
 Record = Callable[[Mapping[str, float]], None]
+AfterUpdate = Callable[[int], Mapping[str, float]]
 
 
 def answer_loss(logits: Float[Tensor, "N T V"], batch: PaddedBatch) -> tuple[Tensor, Tensor]:
@@ -37,33 +40,45 @@ def answer_loss(logits: Float[Tensor, "N T V"], batch: PaddedBatch) -> tuple[Ten
     return (losses * mask.flatten()).sum(), mask.sum()
 
 
-def cosine_with_warmup(step: int, *, steps: int, warmup: int) -> float:
-    """The factor on the learning rate at `step` (from 0): linear up over `warmup` steps, then a half cosine to 0."""
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+class BatchLoss:
+    """`(sum, count)` of `answer_loss` for a batch of any form.
+
+    Rows of their own go through the model's own head. Joined samples go through it in chunks, which never holds the
+    logits of all tokens; only where that gives the model's own logits and where nothing but the mask decides what a
+    token sees.
+    """
+
+    def __init__(self, policy: Policy, *, packed: bool) -> None:
+        self.policy = policy
+        self.logprobs: CompletionLogprobs | None = None
+        if packed:
+            everything = torch.ones_like(policy.allowed)  # cross-entropy is over the whole vocabulary
+            self.logprobs = CompletionLogprobs(policy, temperature=1.0, allowed=everything)
+            if (reason := update_obstacle(self.logprobs, "packed")) is not None:
+                raise ValueError(f"pack_tokens: samples of this model cannot share a row: {reason}; set it to 0")
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """With gradients where they are on."""
+        if self.logprobs is None:
+            assert isinstance(batch, PaddedBatch)
+            return answer_loss(completion_logits(self.policy, batch), batch)
+        logprobs, _ = self.logprobs(batch)
+        return -logprobs.sum(), batch.completion_mask.sum().to(logprobs.device)
 
 
-class StepSampler(Sampler[list[int]]):
-    """Batches of indices for this rank, from the batch of `step` on."""
+def held_out_loss(policy: Policy, loader: Loader, settings: SFTSettings, *, rank: int, world_size: int) -> Tensor:
+    """`[sum, count]`: the loss over this rank's share of the gold answers, without learning from them.
 
-    def __init__(self, length: int, settings: SFTSettings, *, rank: int, world_size: int, step: int = 0) -> None:
-        if settings.batch_size % world_size:
-            raise ValueError(f"batch_size {settings.batch_size} is not divisible by {world_size} processes")
-        self.order = ShuffledOrder(length, seed=settings.seed)
-        self.settings = settings
-        self.rank = rank
-        self.world_size = world_size
-        self.step = step
-
-    def __iter__(self) -> Iterator[list[int]]:
-        size = self.settings.batch_size
-        for step in range(self.step, self.settings.steps):
-            yield [self.order[step * size + row] for row in range(self.rank, size, self.world_size)]
-
-    def __len__(self) -> int:
-        return self.settings.steps - self.step
+    `policy` is in evaluation mode. Divide the sums over ranks to get the mean over tokens.
+    """
+    loss = BatchLoss(policy, packed=settings.pack_tokens > 0)
+    mine = [index for index in range(rank, len(loader.source), world_size) if loader.get(index) is not None]
+    result = torch.zeros(2, dtype=torch.float64)
+    with torch.no_grad():
+        for start in range(0, len(mine), settings.batch_size):
+            for batch in micro_batches(loader, mine[start : start + settings.batch_size], settings):
+                result += torch.stack([value.double().cpu() for value in loss(batch)])
+    return result
 
 
 class SFTModule(lightning.LightningModule):
@@ -73,14 +88,23 @@ class SFTModule(lightning.LightningModule):
     """
 
     def __init__(
-        self, policy: Policy, settings: SFTSettings, *, record: Record, folder: Path, state: Mapping[str, Any] | None
+        self,
+        policy: Policy,
+        settings: SFTSettings,
+        *,
+        record: Record,
+        after_update: AfterUpdate,
+        folder: Path,
+        state: Mapping[str, Any] | None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # Lightning's accumulation would weigh micro-batches, not tokens, alike
         self.model = policy.model
         self.policy = policy
         self.settings = settings
+        self.batch_loss = BatchLoss(policy, packed=settings.pack_tokens > 0)
         self.record = record
+        self.after_update = after_update
         self.folder = folder
         self.state = state
         self.start = state["step"] if state is not None else 0
@@ -93,12 +117,12 @@ class SFTModule(lightning.LightningModule):
         if self.state is not None:
             set_generator_state(self.state["generators"])
 
-    def training_step(self, micro_batches: list[PaddedBatch], batch_idx: int) -> None:
+    def training_step(self, batches: list[Batch], batch_idx: int) -> None:
         """One update from the mean loss over the answer tokens of the step, of all micro-batches and ranks."""
-        count = self._everywhere(torch.stack([batch.completion_mask.sum() for batch in micro_batches]).sum())
+        count = self._everywhere(torch.stack([batch.completion_mask.sum() for batch in batches]).sum())
         loss = torch.zeros((), device=self.device)
-        for batch in micro_batches:
-            total, _ = answer_loss(completion_logits(self.policy, batch), batch)
+        for batch in batches:
+            total, _ = self.batch_loss(batch)
             self.manual_backward(total * self.trainer.world_size / count)  # ranks are averaged: undo that
             loss += total.detach()
         self._row["loss"] = float(self._everywhere(loss) / count)
@@ -128,27 +152,37 @@ class SFTModule(lightning.LightningModule):
             optimizer.zero_grad(set_to_none=True)
         self.clip_gradients(optimizer, gradient_clip_val=self.settings.max_grad_norm)
 
-    def on_train_batch_end(self, outputs: Any, batch: list[PaddedBatch], batch_idx: int) -> None:
-        """Record the step, then write its checkpoint: a kill in between loses nothing. Seconds include loading."""
+    def on_train_batch_end(self, outputs: Any, batch: list[Batch], batch_idx: int) -> None:
+        """Evaluate, record the step, then write its checkpoint: a kill in between loses nothing.
+
+        Seconds of a step include waiting for its data (`seconds/data`), not the evaluation.
+        """
         now, step = time.perf_counter(), self.start + self.trainer.global_step
-        self.record({"stage_step": step, **self._row, "seconds/step": now - self._last})
-        self._last = now
+        waited = self.trainer.train_dataloader.since_asked()  # type: ignore[union-attr]  # it is LoadedAhead
+        timing = {"seconds/step": now - self._last, "seconds/data": waited}
+        self.model.eval()
+        held_out = self.after_update(step)
+        self.model.train()
+        row = {"stage_step": step, **self._row, **held_out, **timing}
+        self.record(row)
+        if self.trainer.is_global_zero:
+            save_if_best(self.policy, self.folder, metric=self.settings.keep_best, metrics=row, step=step)
         every = self.settings.checkpoint_every
         if every and step % every == 0:
             if self.trainer.is_global_zero:
                 save_step(self.policy, self._checkpoint(), self.folder, step, keep_last=self.settings.keep_last)
             self.trainer.strategy.barrier()
+        self._last = time.perf_counter()
 
     def configure_optimizers(self) -> Any:
-        """The optimiser with warm-up and cosine, one schedule step an update."""
+        """The optimiser with warm-up and schedule, one step of it an update."""
         settings = self.settings
         optimizer = make_optimizer(
             self.model, name=settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay
         )
         steps, warmup = settings.steps, max(1, round(settings.warmup * settings.steps))
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: cosine_with_warmup(step, steps=steps, warmup=warmup)
-        )
+        factor = SCHEDULES[settings.schedule]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, steps=steps, warmup=warmup))
         if self.state is not None:
             optimizer.load_state_dict(self.state["optimizer"])
             schedule.load_state_dict(self.state["schedule"])
@@ -171,12 +205,17 @@ def train_sft(
     record: Record,
     folder: Path,
     hardware: Mapping[str, Any] | None = None,
+    after_update: AfterUpdate = lambda step: {},
 ) -> None:
-    """Fine-tune `policy` in place. Checkpoints inside the stage go to `folder`; the newest is continued from."""
+    """Fine-tune `policy` in place. Checkpoints inside the stage go to `folder`; the newest is continued from.
+
+    `after_update` is called on every rank after a step's update, the model in evaluation mode, and may return further
+    metrics for `record`.
+    """
     assert loader.answers, "make the loader with answers=True, so that it refuses an example without one"
     hardware = dict(hardware or {"accelerator": "auto", "devices": 1})
     state = load_step(policy, folder)
-    module = SFTModule(policy, settings, record=record, folder=folder, state=state)
+    module = SFTModule(policy, settings, record=record, after_update=after_update, folder=folder, state=state)
     trainer = lightning.Trainer(
         **hardware,
         precision="bf16-mixed" if policy.autocast_enabled else "32-true",
@@ -187,24 +226,9 @@ def train_sft(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    rank, world_size = trainer.global_rank, trainer.world_size
-    sampler = StepSampler(len(loader.source), settings, rank=rank, world_size=world_size, step=module.start)
-
-    def collate(batch: list[int]) -> list[PaddedBatch]:
-        loaded = [loader[index] for index in batch]
-        answers = [policy.encode_answer(example.answer or "") for example, _ in loaded]
-        size = settings.micro_batch_size
-        return [
-            pad_batch(policy, [prompt for _, prompt in loaded[k : k + size]], answers[k : k + size])
-            for k in range(0, len(batch), size)
-        ]
-
-    batches: DataLoader[int] = DataLoader(
-        range(len(loader.source)),  # type: ignore[arg-type]
-        batch_sampler=sampler,
-        collate_fn=collate,
-        generator=torch.Generator(),  # else each start draws a seed from the generator that dropout draws from
-    )
+    ranks = {"rank": trainer.global_rank, "world_size": trainer.world_size}
+    sampler = StepSampler(loader.source, settings, **ranks, step=module.start)
+    batches = LoadedAhead(sampler, lambda indices: micro_batches(loader, indices, settings), count=len(sampler))
     policy.model.train()
     if module.start < settings.steps:
         trainer.fit(module, batches)

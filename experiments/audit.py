@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from groundrl.experiments.config import ConfigError, RLStage, RunConfig
+from groundrl.experiments.config import ConfigError, RunConfig
 from groundrl.experiments.config_file import find_config, load_config
-from groundrl.experiments.data.sources import load_source
+from groundrl.experiments.data.training import load_training
 from groundrl.experiments.logs import foreign_examples
+from groundrl.experiments.stage_config import RLStage, Source, Training
 from groundrl.experiments.user_rewards import USER_CODE, build_reward, load_user_reward
 from groundrl.rewards import (
     AuditReport,
@@ -29,7 +29,6 @@ from groundrl.rewards.audit.task import has_gold
 from groundrl.rewards.reward import parts_of
 from groundrl.rollout.records import write_text
 
-Source = str | Mapping[str, Any]
 DEFAULT_DATA = "nuclei/train"
 BEFORE_TRAINING = 32  # examples; with 8, chance alone can lift an empty answer over the threshold
 
@@ -111,7 +110,7 @@ def _sound(source: ExampleSource, places: Sequence[int]) -> Iterator[Example]:
             continue
 
 
-def _train_data(config: RunConfig) -> Source:
+def _train_data(config: RunConfig) -> Training:
     """The data of the last RL stage, else of the run, else of the last stage."""
     for stage in reversed(config.stages):
         if isinstance(stage, RLStage) and stage.data is not None:
@@ -121,10 +120,10 @@ def _train_data(config: RunConfig) -> Source:
     return own if own is not None else DEFAULT_DATA
 
 
-def _load(spec: Source, *, seed: int, base: Path) -> ExampleSource:
+def _load(spec: Training, *, seed: int, base: Path) -> ExampleSource:
     """The data of a configuration, or the examples of a log that another trainer wrote."""
     logged = foreign_examples(base / spec) if isinstance(spec, str) else None
-    return load_source(spec, seed=seed, base=base) if logged is None else logged
+    return load_training(spec, seed=seed, base=base) if logged is None else logged
 
 
 def _spec(data: str) -> Source:

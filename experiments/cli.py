@@ -243,7 +243,7 @@ def close(folder: Path) -> None:
     """Print what a run ended with, and where it lies."""
     from rich.console import Console
 
-    from groundrl.experiments.pipeline import difference_table
+    from groundrl.experiments.difference_table import difference_table
     from groundrl.experiments.run import Run
 
     console = Console()

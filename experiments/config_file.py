@@ -9,16 +9,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from groundrl.experiments.config import (
-    ConfigError,
-    DataConfig,
-    EvaluationConfig,
-    HardwareConfig,
-    RLStage,
-    RunConfig,
-    SFTStage,
-)
+from groundrl.experiments.config import ConfigError, EvaluationConfig, HardwareConfig, RunConfig
 from groundrl.experiments.model_config import CriticConfig, LoraConfig, ModelConfig
+from groundrl.experiments.stage_config import DataConfig, Part, ResolutionConfig, RLStage, SFTStage
 from groundrl.rewards.expression import nearest
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -109,6 +102,8 @@ def _explain(fault: Any, data: Mapping[str, Any]) -> str:
     """One sentence of one pydantic fault, with the nearest valid key for an unknown one."""
     where: list[str] = []
     for step in fault["loc"]:
+        if str(step).startswith("<"):  # which of several kinds of value it is
+            continue
         if isinstance(step, int):
             where.append(str(data["stages"][step].get("name", step)) if where == ["stages"] else str(step))
         elif step not in ("sft", "rl") or where[:1] != ["stages"] or len(where) != 2:
@@ -126,10 +121,12 @@ def _valid_keys(loc: Sequence[int | str]) -> list[str]:
         "lora": LoraConfig,
         "critic": CriticConfig,
         "data": DataConfig,
+        "resolution": ResolutionConfig,
         "evaluation": EvaluationConfig,
         "hardware": HardwareConfig,
         "sft": SFTStage,
         "rl": RLStage,
+        "<mixture>": Part,
     }
     inside = [str(step) for step in loc[:-1] if str(step) in sections]
     model = sections[inside[-1]] if inside else RunConfig

@@ -29,6 +29,7 @@ class ModelConfig(Strict):
     `freeze_vision`: never train the vision tower nor its merger; an image is then encoded once a step.
     `lora`: train an adapter in each stage instead of all weights; a stage ends with it merged. `quantize: 4bit`: under
     an adapter the weights are held in 4 bits (QLoRA; CUDA only). `gradient_checkpointing`: less memory, more time.
+    `boxes`: where the model writes them, as the data says or, as Qwen2.5-VL, in pixels of the image as it sees it.
     """
 
     path: str = "base"
@@ -38,6 +39,7 @@ class ModelConfig(Strict):
     lora: LoraConfig | None = None
     quantize: Literal["4bit"] | None = None
     gradient_checkpointing: bool = False
+    boxes: Literal["as_data", "seen_pixels"] = "as_data"
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

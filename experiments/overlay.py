@@ -13,9 +13,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from groundrl.experiments.config import ConfigError, RLStage
+from groundrl.experiments.config import ConfigError
 from groundrl.experiments.plotting import SMOOTHING, part_names, smooth
 from groundrl.experiments.run import Run, load_run
+from groundrl.experiments.stage_config import RLStage
 
 Points = dict[int, tuple[float, float]]
 AXES = {"step": "step", "samples": "completions sampled", "seconds": "seconds of training"}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import torch
 
 from groundrl.algorithms.checkpoint import (
+    HELD_OUT,
     WINDOWS,
     damage,
     is_complete,
@@ -18,26 +19,29 @@ from groundrl.algorithms.checkpoint import (
     save_folder,
     stage_progress,
 )
-from groundrl.algorithms.loop import HELD_OUT, train_rl
+from groundrl.algorithms.loop import train_rl
 from groundrl.algorithms.preflight import preflight
-from groundrl.algorithms.settings import SFTSettings
-from groundrl.algorithms.sft import train_sft
+from groundrl.algorithms.sft import held_out_loss, train_sft
 from groundrl.experiments.audit import warn_before_training
-from groundrl.experiments.config import ConfigError, RLStage, RunConfig, SFTStage
-from groundrl.experiments.data.sources import load_source
+from groundrl.experiments.config import ConfigError, RunConfig
+from groundrl.experiments.data.pixels import SeenPixels
+from groundrl.experiments.data.training import load_training
 from groundrl.experiments.evaluation import evaluate, report, summarize
 from groundrl.experiments.figures import draw_run
 from groundrl.experiments.folder import Recorder, RunFolder
 from groundrl.experiments.hardware import lightning_hardware, make_fabric
 from groundrl.experiments.loggers import check_loggers
 from groundrl.experiments.progress import Progress
-from groundrl.experiments.stage_settings import lora_settings, rl_settings
+from groundrl.experiments.stage_config import RLStage, SFTStage
+from groundrl.experiments.stage_settings import lora_settings, rl_settings, sft_settings
 from groundrl.experiments.unchanged import other_threads
 from groundrl.rewards import ExampleSource, Reward
 from groundrl.rollout.adapters import POLICY
+from groundrl.rollout.freezing import VISION, freeze
 from groundrl.rollout.loader import Loader
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.records import write_table, write_text
+from groundrl.rollout.resolution import Resolution, set_resolution
 from groundrl.rollout.sampler import LocalEngine
 
 BASE = Path(__file__).parent / "base"
@@ -76,14 +80,13 @@ class Pipeline:
                 else:
                     if recorder is not None:
                         recorder.begin(stage.name, offset=offset, steps=stage.steps)
-                    if self.config.model.lora is not None:
-                        policy.adapters.add(POLICY, lora_settings(self.config.model.lora), seed=self.config.seed)
+                    adapted = self._prepare(stage, policy)
                     self._train(stage, policy, recorder)
                     if self.fabric.is_global_zero:
                         save_folder(policy, checkpoint)
                         shutil.rmtree(checkpoint / WINDOWS, ignore_errors=True)
                     self.fabric.barrier()
-                    if self.config.model.lora is not None:
+                    if adapted:
                         policy = self._policy(checkpoint)  # the adapter merged, as whoever resumes will find it
                 self._evaluate(stage.name, policy, recorder)
                 offset += stage.steps
@@ -93,22 +96,45 @@ class Pipeline:
         if self.fabric.is_global_zero:
             self._finish()
 
+    def _prepare(self, stage: SFTStage | RLStage, policy: Policy) -> bool:
+        """Set what of the policy learns in this stage and how it sees images; whether through an adapter."""
+        model = self.config.model
+        if stage.resolution is not None:
+            set_resolution(policy, Resolution(**stage.resolution.model_dump()))
+        if model.quantize is None:
+            freeze(policy, (*(VISION if model.freeze_vision else ()), *stage.freeze))
+        lora = stage.lora if stage.lora is not None else model.lora
+        if lora is None or lora == "off":
+            return False
+        policy.adapters.add(POLICY, lora_settings(lora), seed=self.config.seed)
+        return True
+
+    def _loader(self, policy: Policy, name: str, *, reserve: int = 0, answers: bool = False) -> Loader:
+        """The encoded examples of a stage, or of `validation` or `test`."""
+        source = self.sources[name]
+        if self.config.model.boxes == "seen_pixels":
+            source = SeenPixels(source, policy)
+        return Loader(policy, source, reserve=reserve, answers=answers, on_error=self.config.data.on_error)
+
     def _train(self, stage: SFTStage | RLStage, policy: Policy, recorder: Recorder | None) -> None:
-        source = self.sources[stage.name]
         checkpoint = self.folder.checkpoint(stage.name)
         if isinstance(stage, SFTStage):
-            loader = Loader(policy, source, answers=True, on_error=self.config.data.on_error)
-            settings = SFTSettings(seed=self.config.seed, **stage.model_dump(exclude={"name", "kind", "data"}))
-            record = recorder.sft if recorder is not None else lambda row: None
+            loader = self._loader(policy, stage.name, answers=True)
             train_sft(
-                policy, loader, settings, record=record, folder=checkpoint, hardware=lightning_hardware(self.config)
+                policy,
+                loader,
+                sft_settings(stage, self.config.seed),
+                record=recorder.sft if recorder is not None else lambda row: None,
+                folder=checkpoint,
+                hardware=lightning_hardware(self.config),
+                after_update=lambda step: self._evaluate_within(stage, step, policy, recorder),
             )
             policy.model.to(self.fabric.device)
         else:
             assert self.reward is not None
             if self.config.audit == "warn" and self.fabric.is_global_zero and not stage_progress(checkpoint):
-                warn_before_training(self.reward, source, seed=self.config.seed)
-            loader = Loader(policy, source, reserve=stage.max_new_tokens, on_error=self.config.data.on_error)
+                warn_before_training(self.reward, self.sources[stage.name], seed=self.config.seed)
+            loader = self._loader(policy, stage.name, reserve=stage.max_new_tokens)
             rl = rl_settings(stage, self.config.seed)
             if self.fabric.is_global_zero and not stage_progress(checkpoint):
                 self.progress.say(preflight(policy, LocalEngine(policy), loader, self.reward, rl).text)
@@ -126,7 +152,7 @@ class Pipeline:
         self._note_skipped(stage.name, loader)
 
     def _evaluate_within(
-        self, stage: RLStage, step: int, policy: Policy, recorder: Recorder | None
+        self, stage: SFTStage | RLStage, step: int, policy: Policy, recorder: Recorder | None
     ) -> dict[str, float]:
         """A point of the held-out curve; the end of a stage has an evaluation of its own. What `keep_best` needs."""
         every = self.config.evaluation.every
@@ -134,20 +160,23 @@ class Pipeline:
             return {}
         rows = self._evaluate(stage.name, policy, recorder, step=step)
         wanted = (stage.keep_best or "").removeprefix(HELD_OUT)
-        return {HELD_OUT + name: value for name, value in summarize(rows, [wanted]).items()} if wanted else {}
+        found = summarize(rows, [wanted]) if wanted in self.config.evaluation.metrics else {}
+        if isinstance(stage, SFTStage):
+            found["loss"] = self._held_out_loss(stage, policy)
+        return {HELD_OUT + name: value for name, value in found.items()}
 
     def _evaluate(
         self, stage: str, policy: Policy, recorder: Recorder | None, *, step: int | None = None
     ) -> list[dict[str, Any]]:
         """The evaluated completions, also as a file; none without test data or where the file is there."""
         rows_file = self.folder.evaluation_rows(stage, step=step)
-        if "test" not in self.sources or rows_file.is_file():
+        data = self._held_out(within=step is not None)
+        if data not in self.sources or rows_file.is_file():
             return []
-        source = self.sources["test"]
         evaluation = self.config.evaluation
         if step is None:
-            self.progress.say(f"evaluating {stage} on {len(source)} test examples")
-        loader = Loader(policy, source, reserve=evaluation.max_new_tokens, on_error=self.config.data.on_error)
+            self.progress.say(f"evaluating {stage} on {len(self.sources[data])} {data} examples")
+        loader = self._loader(policy, data, reserve=evaluation.max_new_tokens)
         settings: dict[str, Any] = {"seed": self.config.seed, "fabric": self.fabric, "within": step is not None}
         rows, examples = evaluate(loader, LocalEngine(policy), self.reward, evaluation, **settings)
         self._note_skipped(f"evaluation of {stage}", loader)
@@ -156,6 +185,18 @@ class Pipeline:
             write_table(rows, rows_file)
         self.fabric.barrier()
         return rows
+
+    def _held_out(self, *, within: bool) -> str:
+        """The data of an evaluation: what a checkpoint is chosen by is not what the results are measured on."""
+        return "validation" if within and "validation" in self.sources else "test"
+
+    def _held_out_loss(self, stage: SFTStage, policy: Policy) -> float:
+        """The mean loss over the tokens of the held-out gold answers."""
+        loader = self._loader(policy, self._held_out(within=True), answers=True)
+        ranks = {"rank": self.fabric.global_rank, "world_size": self.fabric.world_size}
+        parts = held_out_loss(policy, loader, sft_settings(stage, self.config.seed), **ranks)
+        total, count = torch.as_tensor(self.fabric.all_reduce(parts, reduce_op="sum")).tolist()
+        return float(total / count)
 
     def _finish(self) -> None:
         stages = {
@@ -173,9 +214,9 @@ class Pipeline:
         data = self.config.data
         specs = {stage.name: stage.data.train if stage.data is not None else data.train for stage in self.config.stages}
         sources = {}
-        for name, spec in {**specs, "test": data.test}.items():
+        for name, spec in {**specs, "validation": data.validation, "test": data.test}.items():
             if spec is not None:
-                sources[name] = load_source(spec, seed=self.config.seed, base=self.base)
+                sources[name] = load_training(spec, seed=self.config.seed, base=self.base)
                 if len(sources[name]) == 0:
                     raise ConfigError(f"the data of {name!r} has no examples: {spec}")
         return sources
@@ -194,8 +235,6 @@ class Pipeline:
         )
         policy.version = 0 if checkpoint is None else policy_version(checkpoint)
         policy.model.to(self.fabric.device)
-        if model.freeze_vision:
-            policy.freeze_vision()
         return policy
 
     def _model_path(self) -> str | Path:
@@ -236,26 +275,3 @@ class Pipeline:
         first = next(iter(loader.skipped.values()))
         self.progress.say(f"{where}: {len(loader.skipped)} examples skipped (skipped.json); the first: {first}")
         write_text(json.dumps(self.skipped, indent=2) + "\n", self.folder.path / "skipped.json")
-
-
-def difference_table(content: Mapping[str, Any]) -> Any:
-    """The closing table of a run: each stage's metrics and the difference with its 95 % interval."""
-    from rich.table import Table
-
-    stages = content["stages"]
-    table = Table(title=f"{content['num_examples']} test examples in {content['num_blocks']} blocks")
-    table.add_column("metric")
-    for stage in stages:
-        table.add_column(stage, justify="right")
-    if content["difference"]:
-        one = next(iter(content["difference"].values()))
-        table.add_column(f"{one['from']} -> {one['to']} [95 % interval]", justify="right")
-    for metric in next(iter(stages.values())):
-        cells = [f"{values[metric]:.3f}" if metric in values else "" for values in stages.values()]
-        found = content["difference"].get(metric)
-        if content["difference"]:
-            low, high = found["ci95"] if found else (None, None)
-            interval = f" [{low:+.3f}, {high:+.3f}]" if low is not None else ""
-            cells.append(f"{found['mean']:+.3f}{interval}" if found else "")
-        table.add_row(metric, *cells)
-    return table

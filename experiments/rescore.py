@@ -19,8 +19,8 @@ from groundrl.algorithms.advantages import ADVANTAGES, BEYOND_THE_GROUP, KL_IN_R
 from groundrl.algorithms.loop import compact
 from groundrl.algorithms.window import Window, score_tensors
 from groundrl.experiments.comparison import compare, most_changed
-from groundrl.experiments.config import RLStage
 from groundrl.experiments.logs import Log
+from groundrl.experiments.stage_config import RLStage
 from groundrl.experiments.stored import origin
 from groundrl.rewards import Completion, Group, Reward
 from groundrl.rewards.execute import score_completions

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
-
-import numpy as np
 
 from groundrl.rewards import DataError, Example, ExampleSource
 from groundrl.rollout.policy import Policy
@@ -63,23 +60,3 @@ class Loader:
                 return loaded
         first = next(iter(self.skipped.values()))
         raise ValueError(f"none of the {len(self.source)} examples can be used; the first fault: {first}")
-
-
-class ShuffledOrder:
-    """The endless order in which examples are visited: epoch after epoch, each its own permutation of the data.
-
-    It is a pure function of the position, so a resumed run needs no state but how many examples it has seen.
-    """
-
-    def __init__(self, length: int, *, seed: int) -> None:
-        self.length = length
-        self.seed = seed
-        self._epoch = lru_cache(maxsize=2)(self._permutation)
-
-    def __getitem__(self, position: int) -> int:
-        epoch, place = divmod(position, self.length)
-        return int(self._epoch(epoch)[place])
-
-    def _permutation(self, epoch: int) -> np.ndarray:
-        rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
-        return rng.permutation(self.length)

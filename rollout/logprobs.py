@@ -77,8 +77,16 @@ class CompletionLogprobs(nn.Module):
     model does something to its logits that `head_logits` does not know, they come from the model's own forward.
     """
 
-    def __init__(self, policy: Policy, *, temperature: float, entropy_grad: bool = False) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        temperature: float,
+        entropy_grad: bool = False,
+        allowed: Bool[Tensor, "V"] | None = None,
+    ) -> None:
         super().__init__()
+        self.allowed = policy.allowed if allowed is None else allowed  # over which the probabilities sum up to 1
         self.model = policy.model
         self.temperature = temperature
         self.entropy_grad = entropy_grad  # an entropy bonus needs it; else it is a statistic
@@ -108,7 +116,7 @@ class CompletionLogprobs(nn.Module):
     def _in_chunks(
         self, function: Callable[..., tuple[Tensor, Tensor]], inputs: Float[Tensor, "M D"], ids: Int[Tensor, "M"]
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
-        rows = max(CHUNK_TOKENS, CHUNK_LOGITS // len(self.policy.allowed))
+        rows = max(CHUNK_TOKENS, CHUNK_LOGITS // len(self.allowed))
         parts = [
             checkpoint(function, part, chosen, use_reentrant=False, preserve_rng_state=False)
             for part, chosen in zip(torch.split(inputs, rows), torch.split(ids, rows), strict=True)
@@ -120,7 +128,7 @@ class CompletionLogprobs(nn.Module):
         return self._from_logits(head_logits(self.model, states), ids)
 
     def _from_logits(self, logits: Float[Tensor, "m V"], ids: Int[Tensor, "m"]) -> tuple[Tensor, Tensor]:
-        allowed = self.policy.allowed.to(logits.device)
+        allowed = self.allowed.to(logits.device)
         if self.entropy_grad:
             log_probs = masked_log_softmax(logits, allowed, self.temperature)
             return log_probs.gather(-1, ids[:, None])[:, 0], token_entropy(log_probs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from groundrl.rewards import DataError, Example, GroundRLWarning, as_messages
 from groundrl.rollout.adapters import POLICY, Adapters
-from groundrl.rollout.head import backbone
 from groundrl.rollout.loading import (
     Precision,
     Quantization,
@@ -58,6 +58,7 @@ class Policy:
         self.version = 0
         self.features = FeatureCache()
         self._encoded: OrderedDict[int, tuple[Example, Prompt]] = OrderedDict()
+        self._encoding = threading.Lock()  # SFT loads its next batch while a step goes on
         self.allowed = allowed_tokens(model.config, tokenizer)
         self.end_ids = end_token_ids(model, tokenizer)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_ids[0]
@@ -162,11 +163,12 @@ class Policy:
 
         The last few are kept: sampling and update ask for the same ones.
         """
-        if id(example) not in self._encoded:
-            self._encoded[id(example)] = example, self._encode(example)  # holding the example keeps its id its own
-            while len(self._encoded) > KEPT_PROMPTS:
-                self._encoded.popitem(last=False)
-        prompt = self._encoded[id(example)][1]
+        with self._encoding:
+            if id(example) not in self._encoded:
+                self._encoded[id(example)] = example, self._encode(example)  # holding the example keeps its id its own
+                while len(self._encoded) > KEPT_PROMPTS:
+                    self._encoded.popitem(last=False)
+            prompt = self._encoded[id(example)][1]
         if len(prompt) + reserve > self.max_length:
             raise DataError(
                 f"example {example.id!r}: {len(prompt)} prompt tokens and {reserve} for the answer exceed the model's "
@@ -193,12 +195,10 @@ class Policy:
             ids=ids, position_ids=positions, image_tokens=image_tokens, pixel_values=pixel_values, image_grid_thw=grid
         )
 
-    def freeze_vision(self) -> None:
-        """Never train the vision tower nor its merger: their features are then computed once a step."""
-        tower = getattr(backbone(self.model), "visual", None)
-        if tower is None:
-            raise ValueError("freeze_vision is on, but the model has no vision tower: leave it out")
-        tower.requires_grad_(False)
+    def forget_prompts(self) -> None:
+        """Encode every example anew: what makes prompts has changed."""
+        with self._encoding:
+            self._encoded.clear()
 
     def image_features(self, pixel_values: Tensor, image_grid_thw: Int[Tensor, "images 3"]) -> Any:
         """What the vision tower makes of each image, deepstack features included."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from groundrl.experiments.bench import (
+    evidence_algorithms,
     evidence_audit,
     evidence_quickstart,
     evidence_report,
@@ -36,10 +37,11 @@ def report_table() -> str:
         evidence_quickstart.controls_table(results("quickstart")["seeds"]),
         evidence_audit.table(results("audit")["rewards"]),
         report_table(),
+        evidence_algorithms.table(results("algorithms")["algorithms"]),
         evidence_statistics.table(results("statistics")["rows"]),
         evidence_resume.table(results("resume")["algorithms"]),
     ],
-    ids=["quickstart", "controls", "audit", "report", "statistics", "resume"],
+    ids=["quickstart", "controls", "audit", "report", "algorithms", "statistics", "resume"],
 )
 def test_the_tables_are_those_of_the_results(table):
     assert table in BENCHMARKS
@@ -61,6 +63,13 @@ def test_the_readme_says_what_the_quickstart_gained():
     assert claimed[:4] == [pytest.approx(mean, abs=0.005) for mean in means]
     gains = [seed["difference_from_sft"]["rl"][metric] for seed in seeds for metric in ("iou_mean", "iou_mean_greedy")]
     assert all(gain["mean"] >= claimed[4] and gain["ci95"][0] > claimed[5] for gain in gains)
+
+
+def test_every_algorithm_lifts_the_quickstart():
+    for algorithm in results("algorithms")["algorithms"].values():
+        for metric, lift in algorithm["lift"].items():
+            assert lift["ci95"][0] > 0, metric
+            assert len(algorithm["lift_by_seed"][metric]) == 3
 
 
 def test_the_readme_shows_the_table_of_the_audit():

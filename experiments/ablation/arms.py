@@ -11,8 +11,9 @@ from typing import Any
 
 from groundrl.experiments.ablation.compare import FULL, START
 from groundrl.experiments.ablation.settings import SweepSettings
-from groundrl.experiments.config import NAME, ConfigError, RLStage, RunConfig
+from groundrl.experiments.config import ConfigError, RunConfig
 from groundrl.experiments.config_file import load_config
+from groundrl.experiments.stage_config import NAME, RLStage
 from groundrl.experiments.user_rewards import build_reward
 from groundrl.rewards import Factuality, Format, LabelAccuracy, MatchedIoU, Reward, parse_reward
 from groundrl.rewards.compose import Sum

@@ -13,7 +13,7 @@ from rich.table import Table
 from groundrl.experiments.ablation.arms import MORE_SFT, Arm, rl_stages
 from groundrl.experiments.ablation.compare import FULL, START, limits
 from groundrl.experiments.ablation.plan import Job, Plan
-from groundrl.experiments.config import RLStage
+from groundrl.experiments.stage_config import RLStage
 from groundrl.rollout.records import read_lines
 
 

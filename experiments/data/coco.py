@@ -87,13 +87,13 @@ class CocoSource:
         names = list(dict.fromkeys(self.categories.values()))
         return boxes_example(
             id=id,
-            dataset=self.path.stem,
             image=image,
             boxes=boxes,
             names=names,
             prompt=self.prompt,
             answer=self.answer,
             block=name,
+            dataset=self.path.stem,
         )
 
     def _boxes(self, annotations: list[dict[str, Any]], *, width: int, height: int) -> Boxes:
@@ -117,13 +117,13 @@ class CocoSource:
 def boxes_example(
     *,
     id: str,
-    dataset: str,
     image: ImageRef,
     boxes: Boxes,
     names: Sequence[str],
     prompt: str,
     answer: str,
     block: str,
+    dataset: str = "boxes",
     columns: Mapping[str, object] | None = None,
 ) -> Example:
     """The grounding task of one image with labelled boxes; `answer` is a template, `names` are all the classes."""

@@ -51,8 +51,9 @@ class ColumnMap(Strict):
     be absent. `tasks`: an example is of the first that fits it. `choices`: one column (a list, an object by letter, or
     a list written as text), or one column for each choice; `fixed_choices` where they are always the same.
     `question_ends`: the question is cut at this text. `images`: columns of paths or pictures; paths are relative to
-    `image_folder` in the folder of the file. `any_of`: a row in which all of these are empty is left out, and counted.
-    `block`: the column of the independent unit (patient, document, group of paraphrases); by default the first image.
+    `image_folder` in the folder of the file. `any_of`: a row in which all of these are empty is left out, and counted;
+    `all_of`: one in which one of these is. `block`: the column of the independent unit (patient, document, group of
+    paraphrases); by default the first image.
     """
 
     dataset: str
@@ -75,6 +76,12 @@ class ColumnMap(Strict):
     pair: str | None = None
     block: str | None = None
     any_of: tuple[str, ...] = ()
+    all_of: tuple[str, ...] = ()
+
+    def leaves_out(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is too empty to be an example."""
+        absent = {name for name in (*self.any_of, *self.all_of) if cell(row, name) is None}
+        return (bool(self.any_of) and absent >= set(self.any_of)) or bool(absent & set(self.all_of))
 
     @model_validator(mode="after")
     def _known(self) -> ColumnMap:

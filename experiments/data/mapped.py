@@ -27,9 +27,9 @@ class MappedSource:
     """The examples of a table under a column map.
 
     `images`: the folder to which paths are relative. `template`: of the tasks' prompts, a name or a text of its own.
-    `where`: column -> value, or values, of the rows to take. `left_out` counts the rows that the map leaves out
-    (`any_of`). ValueError, with the columns found and those expected, for another file; a faulty row is a DataError
-    with file and line when it is asked for.
+    `where`: column -> value, or values, of the rows to take. `left_out` counts the rows that are too empty for the
+    map. ValueError, with the columns found and those expected, for another file; a faulty row is a DataError with file
+    and line when it is asked for.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MappedSource:
 
     def _chosen(self, where: Mapping[str, object]) -> tuple[np.ndarray, int]:
         """The rows to take, and how many were left out as empty; a row that cannot be read is taken, to be named."""
-        if not where and not self.map.any_of:
+        if not (where or self.map.any_of or self.map.all_of):
             return np.arange(len(self.table)), 0
         wanted = {name: {str(each).strip() for each in _several(value)} for name, value in where.items()}
         taken, empty = [], 0
@@ -65,7 +65,7 @@ class MappedSource:
                 continue
             if any(str(row.get(name)).strip() not in values for name, values in wanted.items()):
                 continue
-            if self.map.any_of and all(cell(row, name) is None for name in self.map.any_of):
+            if self.map.leaves_out(row):
                 empty += 1
                 continue
             taken.append(index)

@@ -87,6 +87,7 @@ class MaskSource:
             prompt=self.prompt,
             answer=self.answer,
             block=picture.stem,
+            dataset=picture.parent.name,
         )
 
 

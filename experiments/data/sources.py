@@ -1,4 +1,4 @@
-"""What `data:` in a config names: a shipped source, a .jsonl file, a COCO file, masks, or a published file's reader."""
+"""What `data:` in a config names: a shipped source, a .jsonl or COCO file, masks, or a published file."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def load_source(spec: str | Mapping[str, object], *, seed: int, base: Path) -> E
     `spec`: a shipped source (a key of `SHIPPED`), the path of a .jsonl file, `{jsonl: path}`,
     `{coco: path, images: folder, prompt: text, answer: template}` (`answer` may be left out),
     `{masks: folder, images: folder, prompt: text, name: cell}` (more in `mask_source`), or
-    `{read: reader, path: file}` (`read_source`). Paths are relative to `base`. `seed` picks the scenes and crops to
-    train on; `nuclei/test` is the same 256 crops whatever the seed, so that runs can be compared. ValueError, with the
-    nearest valid name, for anything else.
+    `{read: reader, path: file}` (more in `read_source`). Paths are relative to `base`. `seed` picks the scenes and
+    crops to train on; `nuclei/test` is the same 256 crops whatever the seed, so that runs can be compared. ValueError,
+    with the nearest valid name, for anything else.
     """
     if isinstance(spec, str):
         return _named(spec, seed=seed, base=base)
-    if "read" in spec:
-        return read_source(spec, base=base)
     if "masks" in spec:
         return mask_source(spec, base=base)
+    if "read" in spec:
+        return read_source(spec, base=base)
     refuse_unknown(spec, ("read", "masks", "jsonl", *COCO_KEYS), "key in `data`:")
     for key, value in spec.items():
         if not isinstance(value, str):

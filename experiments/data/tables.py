@@ -25,9 +25,12 @@ _SPACE = re.compile(r"[\s,:]*+")
 
 @runtime_checkable
 class Table(Protocol):
-    """Rows by index. `columns`: the names that are there (in a file of JSON objects, those of the first rows)."""
+    """Rows by index."""
 
-    columns: tuple[str, ...]
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names that are there; in a file of JSON objects, those of the first rows."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from groundrl.experiments.config import RLStage
+from groundrl.experiments.stage_config import RLStage
 from groundrl.experiments.stored import groups_of
 from groundrl.rewards import Example, Group
 

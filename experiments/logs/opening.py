@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from groundrl.experiments.config import ConfigError, RLStage
+from groundrl.experiments.config import ConfigError
 from groundrl.experiments.logs.lines import holds_completions, read_lines_log
 from groundrl.experiments.logs.log import Log
 from groundrl.experiments.logs.trl import read_trl
 from groundrl.experiments.run import load_run
+from groundrl.experiments.stage_config import RLStage
 from groundrl.experiments.stored import read_examples
 from groundrl.experiments.user_rewards import build_expression
 from groundrl.rewards import Example, Reward

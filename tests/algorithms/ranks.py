@@ -23,7 +23,8 @@ from groundrl.algorithms.settings import RLSettings, SFTSettings
 from groundrl.algorithms.sft import train_sft
 from groundrl.rewards import Completion, Example, ImageRef, Reward, reward
 from groundrl.rollout.engine import Sampling
-from groundrl.rollout.loader import Loader, ShuffledOrder
+from groundrl.rollout.loader import Loader
+from groundrl.rollout.order import ShuffledOrder
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.sampler import LocalEngine
 

@@ -12,8 +12,8 @@ from groundrl.algorithms.checkpoint import (
     damage,
     is_complete,
     load_step,
-    save_best,
     save_folder,
+    save_if_best,
     save_step,
     stage_progress,
     step_folders,
@@ -137,17 +137,24 @@ def test_contents_reach_the_disk_before_their_name(text_policy, tmp_path, monkey
 class TestBest:
     def test_the_highest_value_is_kept(self, text_policy, tmp_path):
         for step, value in enumerate([0.5, 0.25, 0.75, 0.75, 0.5]):
-            save_best(text_policy, tmp_path, metric="reward/mean", value=value, step=step)
+            save_if_best(text_policy, tmp_path, metric="reward/mean", metrics={"reward/mean": value}, step=step)
         best = tmp_path / "best"
         assert json.loads((best / "best.json").read_text()) == {"metric": "reward/mean", "value": 0.75, "step": 2}
         assert [f.name for f in tmp_path.iterdir()] == ["best"]
         assert damage(best) is None
         assert Policy.load(best).end_ids == text_policy.end_ids
 
+    def test_of_a_loss_the_lowest_and_of_what_is_not_measured_nothing(self, text_policy, tmp_path):
+        for step, metrics in enumerate([{"held_out/loss": 2.0}, {}, {"held_out/loss": 1.5}, {"held_out/loss": 1.75}]):
+            save_if_best(text_policy, tmp_path, metric="held_out/loss", metrics=metrics, step=step)
+        assert json.loads((tmp_path / "best" / "best.json").read_text())["step"] == 2
+        with pytest.raises(ValueError, match="keep_best: there is no metric 'los'; there are loss, and held_out/"):
+            save_if_best(text_policy, tmp_path, metric="los", metrics={"loss": 1.0}, step=4)
+
     def test_a_damaged_one_and_that_of_another_metric_are_replaced(self, text_policy, tmp_path):
-        save_best(text_policy, tmp_path, metric="reward/mean", value=9.0, step=1)
-        save_best(text_policy, tmp_path, metric="held_out/iou_mean", value=0.5, step=2)
+        save_if_best(text_policy, tmp_path, metric="reward/mean", metrics={"reward/mean": 9.0}, step=1)
+        save_if_best(text_policy, tmp_path, metric="held_out/iou_mean", metrics={"held_out/iou_mean": 0.5}, step=2)
         cut(tmp_path / "best" / "model.safetensors")
-        save_best(text_policy, tmp_path, metric="held_out/iou_mean", value=0.25, step=3)
+        save_if_best(text_policy, tmp_path, metric="held_out/iou_mean", metrics={"held_out/iou_mean": 0.25}, step=3)
         assert json.loads((tmp_path / "best" / "best.json").read_text())["step"] == 3
         assert damage(tmp_path / "best") is None

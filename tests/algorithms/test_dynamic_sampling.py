@@ -10,7 +10,8 @@ from groundrl.algorithms.dynamic_sampling import Draw
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Completion, Example, Group, Score, reward
 from groundrl.rollout.engine import Sampling
-from groundrl.rollout.loader import Loader, ShuffledOrder
+from groundrl.rollout.loader import Loader
+from groundrl.rollout.order import ShuffledOrder
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.sampler import LocalEngine
 

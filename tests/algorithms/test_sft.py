@@ -1,14 +1,12 @@
 """Supervised fine-tuning: what is learned from, how fast, and that a stop loses nothing."""
 
-import math
-
 import pytest
 import torch
 import transformers
 
 from groundrl.algorithms.checkpoint import save_folder
 from groundrl.algorithms.settings import SFTSettings
-from groundrl.algorithms.sft import StepSampler, answer_loss, cosine_with_warmup, train_sft
+from groundrl.algorithms.sft import answer_loss, train_sft
 from groundrl.rewards import DataError, Example
 from groundrl.rollout.batches import pad_batch
 from groundrl.rollout.loader import Loader
@@ -104,39 +102,6 @@ def test_the_gradient_is_clipped(tiny_text, text_examples, tmp_path, monkeypatch
     (row,) = train(Policy.load(tiny_text), text_examples, tmp_path, steps=1, batch_size=3, max_grad_norm=0.01)
     assert row["grad_norm"] > 0.02
     assert given == [pytest.approx(0.01, rel=1e-3)]
-
-
-def test_the_schedule_by_hand():
-    """10 steps, 2 of warm-up: 1/2, 1, then (1 + cos(pi k / 8)) / 2 for k = 0, 1, ... 7, and 0 from there on."""
-    factors = [cosine_with_warmup(step, steps=10, warmup=2) for step in range(12)]
-    assert factors[:3] == [0.5, 1.0, 1.0]
-    assert factors[6] == pytest.approx(0.5)  # k = 4: half-way
-    assert factors[9] == pytest.approx((1 + math.cos(math.pi * 7 / 8)) / 2)
-    assert factors[10:] == [0.0, 0.0]
-
-
-class TestStepSampler:
-    def test_an_epoch_visits_each_example_once(self):
-        batches = list(StepSampler(6, SFTSettings(steps=6, batch_size=2), rank=0, world_size=1))
-        epochs = [[index for batch in batches[start : start + 3] for index in batch] for start in (0, 3)]
-        assert [sorted(epoch) for epoch in epochs] == [list(range(6))] * 2
-        assert epochs[0] != epochs[1]
-
-    def test_it_goes_on_where_it_stood(self):
-        settings = SFTSettings(steps=7, batch_size=3)
-        straight, resumed = (StepSampler(5, settings, rank=0, world_size=1, step=step) for step in (0, 4))
-        assert list(resumed) == list(straight)[4:]
-        assert len(resumed) == 3
-
-    def test_ranks_share_each_batch_out(self):
-        settings = SFTSettings(steps=3, batch_size=4, seed=5)
-        whole = list(StepSampler(9, settings, rank=0, world_size=1))
-        ranks = [list(StepSampler(9, settings, rank=rank, world_size=2)) for rank in range(2)]
-        assert [sorted([*a, *b]) for a, b in zip(*ranks, strict=True)] == [sorted(batch) for batch in whole]
-
-    def test_a_batch_must_divide_among_ranks(self):
-        with pytest.raises(ValueError, match="batch_size 3 is not divisible by 2"):
-            StepSampler(9, SFTSettings(steps=1, batch_size=3), rank=0, world_size=2)
 
 
 class Killed(Exception):

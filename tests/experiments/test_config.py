@@ -7,7 +7,7 @@ import pytest
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.config import ConfigError
 from groundrl.experiments.config_file import RECIPES, find_config, load_config, parse_overrides
-from groundrl.experiments.stage_settings import rl_settings
+from groundrl.experiments.stage_settings import rl_settings, sft_settings
 from groundrl.rollout.adapters import LoraSettings
 
 
@@ -129,7 +129,9 @@ def test_every_key_of_an_rl_stage_reaches_the_loop():
         "max_bad_steps": 4,
     }
     stage = recipe(**{f"stages.rl.{key}": value for key, value in changed.items()}).stages[1]
-    assert set(changed) | {"name", "kind", "data", "critic"} == set(type(stage).model_fields)
+    assert set(changed) | {"name", "kind", "data", "critic", "resolution", "freeze", "lora"} == set(
+        type(stage).model_fields
+    )
     settings = rl_settings(stage, seed=5)
     flat = {
         **vars(settings),
@@ -145,14 +147,76 @@ def test_every_key_of_an_rl_stage_reaches_the_loop():
     ("metric", "changes", "message"),
     [
         ("held_out/iou_men", {}, r"keep_best: there is no metric 'held_out/iou_men'; did you mean '?iou_mean'?"),
-        ("held_out/iou_mean", {}, r"held_out/iou_mean is measured within a stage only with data\.test and evaluation"),
-        ("held_out/iou_mean", {"evaluation.every": 5, "data.test": None}, r"only with data\.test"),
+        (
+            "held_out/iou_mean",
+            {},
+            r"held_out/iou_mean is measured within a stage only with evaluation\.every and data\.validation",
+        ),
+        (
+            "held_out/iou_mean",
+            {"evaluation.every": 5, "data.test": None},
+            r"only with evaluation\.every and data\.validation",
+        ),
     ],
 )
 def test_the_best_by_a_held_out_metric_must_be_measured(metric, changes, message):
     with pytest.raises(ConfigError, match=message):
         recipe(**{"stages.rl.keep_best": metric, **changes})
     assert recipe(**{"stages.rl.keep_best": "held_out/iou_mean", "evaluation.every": 5}).stages[1].keep_best
+
+
+def test_every_key_of_an_sft_stage_reaches_the_trainer():
+    changed = {
+        "steps": 7,
+        "batch_size": 6,
+        "micro_batch_size": 3,
+        "pack_tokens": 512,
+        "optimizer": "muon",
+        "lr": 0.5,
+        "schedule": "linear",
+        "warmup": 0.25,
+        "weight_decay": 0.125,
+        "max_grad_norm": 2.0,
+        "checkpoint_every": 9,
+        "keep_last": 3,
+        "keep_best": "loss",
+        "max_bad_steps": 4,
+    }
+    stage = recipe(**{f"stages.sft.{key}": value for key, value in changed.items()}).stages[0]
+    assert set(changed) | {"name", "kind", "data", "resolution", "freeze", "lora"} == set(type(stage).model_fields)
+    assert vars(sft_settings(stage, seed=5)) == {**changed, "seed": 5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stages.sft.freeze": ["tower"]}, "freeze: there is no part 'tower'; choose from vision"),
+        (
+            {"stages.sft.freeze": ["vision"], "model.lora": {}},
+            "'sft': an adapter trains nothing else, leave freeze out",
+        ),
+        ({"stages.sft.freeze": ["vision"], "stages.sft.lora": {}}, "'sft': an adapter trains nothing else"),
+        ({"model.lora": {}, "model.quantize": "4bit", "stages.rl.lora": False}, "leave lora: off out"),
+        ({"stages.sft.resolution": {"min_pixels": 9, "max_pixels": 4}}, "min_pixels 9 is above max_pixels 4"),
+        ({"stages.sft.resolution": {"min_pixels": 9, "max_pixel": 9}}, "did you mean 'max_pixels'"),
+        ({"stages.rl.keep_best": "held_out/loss", "evaluation.every": 5}, "which only SFT stages have"),
+        ({"data.train": []}, r"data\.train: Tuple should have at least 1 item"),
+        (
+            {"data.train": [{"data": "nuclei/train", "weight": 0}]},
+            r"data\.train\.0\.weight: .* greater than 0",
+        ),
+        ({"data.train": [{"date": "nuclei/train"}]}, r"unknown key data\.train\.0\.date; did you mean 'data'"),
+    ],
+)
+def test_faults_of_a_curriculum_are_named(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        recipe(**changes)
+
+
+def test_an_adapter_may_be_left_out_of_one_stage():
+    config = recipe(**{"model.lora": {"rank": 4}, "stages.sft.lora": False, "stages.sft.freeze": ["vision"]})
+    assert config.stages[0].lora == "off"
+    assert config.stages[1].lora is None
 
 
 class TestAdapterAndCritic:

@@ -3,7 +3,8 @@
 import pytest
 
 from groundrl.rewards import DataError, Example
-from groundrl.rollout.loader import Loader, ShuffledOrder
+from groundrl.rollout.loader import Loader
+from groundrl.rollout.order import ShuffledOrder
 
 GOOD = [Example(id=f"g{k}", prompt="yes?", answer="yes") for k in range(2)]
 LONG = Example(id="long", prompt="1" * 500, answer="no")

@@ -7,6 +7,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from groundrl.rollout.batches import pad_batch
 from groundrl.rollout.engine import Sampling
 from groundrl.rollout.forms import BUILD
+from groundrl.rollout.freezing import VISION, freeze
 from groundrl.rollout.logprobs import CompletionLogprobs
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.sampler import LocalEngine
@@ -37,7 +38,7 @@ def test_features_that_were_kept_change_nothing(vl_policy, vl_examples, form):
     results = []
     for frozen in (False, True, True):
         if frozen:
-            vl_policy.freeze_vision()
+            freeze(vl_policy, VISION)
         logprobs = values(vl_policy, BUILD[form](vl_policy, prompts, completions))
         results.append((logprobs.detach(), torch.autograd.grad(logprobs.sum(), weight)[0]))
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
@@ -46,7 +47,7 @@ def test_features_that_were_kept_change_nothing(vl_policy, vl_examples, form):
 
 def test_each_image_is_encoded_once_for_sampling_and_learning(vl_policy, vl_examples, encoded):
     """Four images in all, two of them in one prompt; sampling first, in inference mode."""
-    vl_policy.freeze_vision()
+    freeze(vl_policy, VISION)
     engine = LocalEngine(vl_policy)
     keys = [example.id for example in vl_examples]
     list(engine.generate(vl_examples, group_size=2, sampling=Sampling(max_new_tokens=2), seed_keys=keys))
@@ -65,7 +66,7 @@ def test_a_tower_that_learns_is_asked_again(vl_policy, vl_examples, encoded):
 
 def test_other_weights_are_another_key(vl_policy, vl_examples, encoded):
     """Loaded in place, as by a checkpoint."""
-    vl_policy.freeze_vision()
+    freeze(vl_policy, VISION)
     prompt = vl_policy.encode(vl_examples[0])
     batch = pad_batch(vl_policy, [prompt], [[1, 2]])
     before = values(vl_policy, batch).detach()
@@ -77,21 +78,21 @@ def test_other_weights_are_another_key(vl_policy, vl_examples, encoded):
 
 @pytest.mark.parametrize("target", ["attn.qkv", "linear_fc1"])
 def test_an_adapter_on_tower_or_merger_refuses_the_cache(vl_policy, target):
-    vl_policy.freeze_vision()
+    freeze(vl_policy, VISION)
     assert frozen_tower(vl_policy.model) is vl_policy.model.model.visual
     inject_adapter_in_model(LoraConfig(r=2, target_modules=rf".*visual.*{target}"), vl_policy.model)
-    vl_policy.freeze_vision()
+    freeze(vl_policy, VISION)
     assert frozen_tower(vl_policy.model) is None
 
 
 def test_what_is_kept_is_bounded(vl_policy, vl_examples, monkeypatch, encoded):
     monkeypatch.setattr("groundrl.rollout.vision.KEPT_BYTES", 1)
-    vl_policy.freeze_vision()
+    freeze(vl_policy, VISION)
     for example in vl_examples[:2]:
         values(vl_policy, pad_batch(vl_policy, [vl_policy.encode(example)], [[1]]))
     assert len(vl_policy.features.kept) == 2, "the two images of the last prompt"
 
 
 def test_a_text_model_has_nothing_to_freeze(text_policy):
-    with pytest.raises(ValueError, match="the model has no vision tower: leave it out"):
-        text_policy.freeze_vision()
+    with pytest.raises(ValueError, match="the model has no vision tower, leave vision out"):
+        freeze(text_policy, VISION)

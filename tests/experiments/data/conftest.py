@@ -17,7 +17,7 @@ def picture(tmp_path: Path) -> Callable[..., Path]:
 
     def write(name: str, width: int = 40, height: int = 20) -> Path:
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((np.arange(width * height) % 251).astype(np.uint8).reshape(height, width)).save(path)
         return path
 

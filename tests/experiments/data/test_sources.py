@@ -48,7 +48,7 @@ def test_a_coco_mapping_is_read_with_its_own_or_the_default_template(picture, tm
         ("a.jsonl", "there is no file .*a.jsonl"),
         ({"jsnol": "a.jsonl"}, "unknown key in `data`: 'jsnol'; did you mean 'jsonl'"),
         ({"coco": "c.json", "image": "x", "prompt": "?"}, "unknown key in `data`: 'image'; did you mean 'images'"),
-        ({"coco": "c.json", "prompt": "?"}, "`data` needs `jsonl`, or `coco`, `images` and `prompt`; it has no images"),
+        ({"coco": "c.json", "prompt": "?"}, "`data` needs `read` and `path`, or .* `prompt`; it has no images"),
         ({}, "it has no coco, images, prompt"),
         ({"jsonl": "a.jsonl", "prompt": "?"}, "`jsonl` in `data` stands alone, got also prompt"),
         ({"jsonl": ["a.jsonl"]}, r"`jsonl` in `data` is text, got \['a.jsonl'\]"),
