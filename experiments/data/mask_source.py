@@ -80,7 +80,6 @@ class MaskSource:
             raise DataError(f"example {picture.stem!r}: {error}") from None
         return boxes_example(
             id=picture.stem,
-            dataset=self.images.name,
             image=ImageRef(source=picture, width=width, height=height),
             boxes=boxes,
             names=self.reading.names,
