@@ -60,7 +60,6 @@ class MaskSource:
         self, images: Path, *, masks: Path, reading: MaskReading, prompt: str, answer: str = DEFAULT_ANSWER
     ) -> None:
         check_template(answer)
-        self.images = images
         self.pairs = pair_files(images, masks)
         self.reading = reading
         self.prompt = prompt
