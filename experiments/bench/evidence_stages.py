@@ -1,8 +1,8 @@
 """`make evidence-stages`: what RL gains, against how strong the SFT checkpoint is from which it starts.
 
-Five checkpoints a seed: the quickstart's SFT on rendered cells alone, and 20 to 400 steps of SFT on the true boxes of real
-crops. From each the quickstart's RL stage with the same prompts, reward and steps. MedMO's table 4 has three such points:
-the box reward adds 4.5 IoU where SFT is weak (8.8), 0.4 where it is strong (38.5 and 54.6). Writes
+Five checkpoints a seed: the quickstart's SFT on rendered cells alone, and 20 to 400 steps of SFT on the true boxes of
+real crops. From each the quickstart's RL stage with the same prompts, reward and steps. MedMO's table 4 has three such
+points: the box reward adds 4.5 IoU where SFT is weak (8.8), 0.4 where it is strong (38.5 and 54.6). Writes
 `experiments/bench/results/stages.json` and `experiments/pictures/stages.png`, and prints the table of BENCHMARKS.md.
 """
 

@@ -1,4 +1,4 @@
-"""Supervised stages one after the other: each is told apart what it learns from, what learns, and how it sees images."""
+"""Supervised stages one after the other: what each learns from, what learns in it, and how it sees images."""
 
 import json
 import os
@@ -19,7 +19,8 @@ STAGES = [
     | {"name": "low", "keep_best": "held_out/loss", "resolution": {"min_pixels": 1024, "max_pixels": 1024}}
     | {"data": {"train": [{"data": "cells/rendered", "weight": 3}, {"data": "cells/report", "weight": 1}]}},
     STAGE
-    | {"name": "high", "freeze": ["vision", "merger", "layers.0"], "resolution": {"min_pixels": 4096, "max_pixels": 4096}}
+    | {"name": "high", "freeze": ["vision", "merger", "layers.0"]}
+    | {"resolution": {"min_pixels": 4096, "max_pixels": 4096}}
     | {"pack_tokens": 256, "schedule": "constant", "data": {"train": "cells/rendered"}},
 ]
 

@@ -8,7 +8,6 @@ from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.ablation.statistics import seeds_for_any_p
 from groundrl.experiments.config_file import RECIPES, load_config
 
-
 NAMES = sorted(str(path.relative_to(RECIPES).with_suffix("")) for path in RECIPES.rglob("*.yaml"))
 NAMES.remove("ablation")  # a sweep
 
@@ -36,7 +35,7 @@ def test_the_supervised_stages_are_as_published():
         (stage,) = config.stages
         assert config.model.path == ("Qwen/Qwen3-VL-8B-Instruct" if number == 1 else before)
         before = f"runs/{config.name}/checkpoints/{stage.name}"
-        side = stage.resolution.max_pixels ** 0.5 if stage.resolution else None
+        side = stage.resolution.max_pixels**0.5 if stage.resolution else None
         found[number] = (side, stage.micro_batch_size, stage.batch_size, stage.lr, stage.schedule)
     assert found == {
         1: (768, 10, 10 * 2 * 64, 1e-5, "cosine"),

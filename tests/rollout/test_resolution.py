@@ -71,7 +71,7 @@ def test_boxes_follow_the_resolution(vl_policy, vl_examples):
 
 def test_boxes_that_cannot_be_read_are_named(vl_policy, vl_examples):
     broken = Example(id="b", prompt="", images=vl_examples[0].images[:1], answer="<box>[[1, 2, 3]]</box>")
-    with pytest.raises(DataError, match="example 'b': the boxes in .* cannot be read"):
+    with pytest.raises(DataError, match=r"example 'b': the boxes in .* cannot be read"):
         SeenPixels([broken], vl_policy)[0]
 
 
