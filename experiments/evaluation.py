@@ -189,8 +189,16 @@ def difference(
     return {"mean": float(ratio(sums.sum(axis=0))), "ci95": interval(sums), "num_blocks": len(sums)}
 
 
+def level(rows: Sequence[Mapping[str, Any]], metric: str) -> list[float | None]:
+    """The 95 % interval of a metric's mean over examples: percentile bootstrap over independent blocks."""
+    values = per_example(rows, metric)
+    blocks = {row["example_id"]: row["block"] for row in rows}
+    sums = block_sums(np.array([[value, 1.0] for value in values.values()]), [blocks[example] for example in values])
+    return interval(sums)
+
+
 def report(stages: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Sequence[str]) -> dict[str, Any]:
-    """The content of evaluation.json: each stage's metrics, and the difference between the last two stages."""
+    """The content of evaluation.json: each stage's metrics with intervals, the difference between the last two stages."""
     names = list(stages)
     last = stages[names[-1]]
     result: dict[str, Any] = {
@@ -199,6 +207,9 @@ def report(stages: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Sequence[
         "num_blocks": len({row["block"] for row in last}),
         "stages": {name: summarize(rows, metrics) for name, rows in stages.items()},
         "difference": {},
+    }
+    result["ci95"] = {
+        name: {metric: level(stages[name], metric) for metric in found} for name, found in result["stages"].items()
     }
     if len(names) > 1:
         for metric in metrics:

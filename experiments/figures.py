@@ -19,7 +19,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from groundrl.experiments.plotting import draw_curves, save_figure
+from groundrl.experiments.plotting import draw_curves, save_figure, stages_figure
 from groundrl.experiments.stored import read_examples
 from groundrl.rewards import Boxes, Completion, Example, pixel
 from groundrl.rollout.prompts import open_image
@@ -29,7 +29,7 @@ TRUE_COLOUR, PREDICTED_COLOUR = "#2a9d4e", "#ff7a1a"
 
 
 def draw_run(folder: Path) -> None:
-    """Write curves.png and, where two stages were evaluated with boxes, boxes.png and summary.png."""
+    """Write curves.png and, where two stages were evaluated with boxes, stages.png, boxes.png and summary.png."""
     rows = list(read_lines(folder / "metrics.jsonl"))
     figure = plt.figure(figsize=(11, 6), layout="constrained")
     draw_curves(figure, rows, _evaluation(folder))
@@ -37,6 +37,7 @@ def draw_run(folder: Path) -> None:
     pairs = before_and_after(folder)
     if not pairs:
         return
+    save_figure(stages_figure(_evaluation(folder)), folder / "stages.png")
     figure = plt.figure(figsize=(11, 4.2), layout="constrained")
     draw_pairs(figure, pairs)
     save_figure(figure, folder / "boxes.png")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from groundrl.experiments.evaluation import difference, fact_f1, per_example, report, set_iou, summarize
+from groundrl.experiments.evaluation import difference, fact_f1, level, per_example, report, set_iou, summarize
 from groundrl.rewards import Boxes, Completion, Example, Reference, pixel, rel1000
 
 
@@ -74,6 +74,17 @@ def test_one_block_has_no_interval():
     assert difference(one, one, "iou_mean") == {"mean": 0.0, "ci95": [None, None], "num_blocks": 1}
 
 
+def test_the_interval_of_a_level_is_that_of_a_resample_of_blocks():
+    """Blocks of one, two and three examples that each have one value: by slow resampling of whole blocks."""
+    sizes, values = (1, 2, 3), (0.0, 0.5, 1.0)
+    answers = {f"{b}{k}": (str(b), [values[b]]) for b, size in enumerate(sizes) for k in range(size)}
+    low, high = level(rows(answers), "iou_mean")
+    rng = np.random.default_rng(1)
+    drawn = rng.integers(3, size=(20_000, 3))
+    slow = [sum(sizes[b] * values[b] for b in one) / sum(sizes[b] for b in one) for one in drawn]
+    assert [low, high] == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.01)
+
+
 def test_the_report_compares_the_last_two_stages():
     stages = {
         name: rows({"a": ("x", [value]), "b": ("y", [value])}) for name, value in (("1", 0.1), ("2", 0.2), ("3", 0.5))
@@ -81,6 +92,7 @@ def test_the_report_compares_the_last_two_stages():
     content = report(stages, ("iou_mean",))
     assert content["stages"]["2"]["iou_mean"] == pytest.approx(0.2)
     assert content["difference"]["iou_mean"]["mean"] == pytest.approx(0.3)
+    assert content["ci95"]["3"]["iou_mean"] == pytest.approx([0.5, 0.5])
     assert (content["difference"]["iou_mean"]["from"], content["difference"]["iou_mean"]["to"]) == ("2", "3")
     assert (content["num_examples"], content["num_blocks"]) == (2, 2)
 

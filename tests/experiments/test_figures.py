@@ -6,7 +6,7 @@ import pytest
 
 from groundrl.experiments.data import NucleiCrops
 from groundrl.experiments.figures import before_and_after, draw_boxes
-from groundrl.experiments.plotting import draw_curves, smooth
+from groundrl.experiments.plotting import draw_curves, smooth, stages_figure
 from groundrl.rewards import Completion
 
 
@@ -63,3 +63,21 @@ def test_pairs_are_the_same_examples_before_and_after(small_run):
     for example, answers in pairs:
         assert [stage for stage, _, _ in answers] == ["sft", "rl"]
         assert example.id.startswith("nuclei/test/")
+
+
+def test_the_stages_of_a_run_in_one_figure():
+    """Three stages, one of them without blocks to resample: its points stand without bars."""
+    content = {
+        "num_examples": 7,
+        "stages": {stage: {"iou_mean": 0.25 * k, "iou_mean_greedy": 0.5} for k, stage in enumerate(("a", "b", "c"))},
+        "ci95": {
+            stage: {"iou_mean": [0.0, 1.0], "iou_mean_greedy": [None, None] if stage == "b" else [0.25, 0.75]}
+            for stage in ("a", "b", "c")
+        },
+    }
+    (axes,) = stages_figure(content).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["after a", "after b", "after c"]
+    sampled, greedy = axes.containers
+    assert list(sampled.lines[0].get_ydata()) == [0.0, 0.25, 0.5]
+    (bars,) = greedy.lines[2]
+    assert [[y for _, y in segment] for segment in bars.get_segments()] == [[0.25, 0.75], [0.5, 0.5], [0.25, 0.75]]
