@@ -198,7 +198,7 @@ def level(rows: Sequence[Mapping[str, Any]], metric: str) -> list[float | None]:
 
 
 def report(stages: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Sequence[str]) -> dict[str, Any]:
-    """The content of evaluation.json: each stage's metrics with intervals, the difference between the last two stages."""
+    """The content of evaluation.json: each stage's metrics with intervals, and the difference of the last two."""
     names = list(stages)
     last = stages[names[-1]]
     result: dict[str, Any] = {
