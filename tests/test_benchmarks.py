@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from groundrl.experiments.bench import (
+    data,
     evidence_algorithms,
     evidence_audit,
     evidence_quickstart,
@@ -40,8 +41,9 @@ def report_table() -> str:
         evidence_algorithms.table(results("algorithms")["algorithms"]),
         evidence_statistics.table(results("statistics")["rows"]),
         evidence_resume.table(results("resume")["algorithms"]),
+        data.section(results("data")),
     ],
-    ids=["quickstart", "controls", "audit", "report", "algorithms", "statistics", "resume"],
+    ids=["quickstart", "controls", "audit", "report", "algorithms", "statistics", "resume", "data"],
 )
 def test_the_tables_are_those_of_the_results(table):
     assert table in BENCHMARKS
