@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from groundrl.experiments.data_cli import app as data
+from groundrl.experiments.eval_cli import evaluate, predict
 
 app = typer.Typer(
     help="Reinforcement learning with verifiable rewards for vision-language and text models.",
@@ -37,7 +38,7 @@ def train(
     changes = parse_overrides(overrides or [])
     folder = runs / load_config(config, changes)[0].name
     with Recoverable(folder):
-        _close(train_run(config, overrides=changes, overwrite=overwrite, runs=runs).folder)
+        close(train_run(config, overrides=changes, overwrite=overwrite, runs=runs).folder)
 
 
 @app.command()
@@ -53,15 +54,11 @@ def resume(
 
     folder = load_run(run).folder
     with Recoverable(folder):
-        _close(resume_run(folder, allow_changed=allow_changed).folder)
+        close(resume_run(folder, allow_changed=allow_changed).folder)
 
 
-@app.command(name="eval")
-def evaluate(run: RunPath) -> None:
-    """Show a run's evaluation: each stage's metrics and the difference with its interval."""
-    from groundrl.experiments.run import load_run
-
-    _close(load_run(run).folder)
+app.command(name="eval")(evaluate)
+app.command()(predict)
 
 
 @app.command()
@@ -198,10 +195,10 @@ def sweep(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="startup, rewards, factuality or rollouts.")] = "startup",
+    what: Annotated[str, typer.Argument(help="startup, rewards, factuality, rollouts or data.")] = "startup",
     case: Annotated[str | None, typer.Option(help="Of rollouts: one case, or plots; all by default.")] = None,
 ) -> None:
-    """Measure, in fresh processes where that matters; prints medians. `rollouts` also writes BENCHMARKS.md here."""
+    """Measure, in fresh processes where that matters. `rollouts` and `data` also write BENCHMARKS.md here."""
     from groundrl.experiments.bench import BENCHES
 
     if what not in BENCHES:
@@ -244,7 +241,8 @@ def main() -> None:
         sys.exit(2)
 
 
-def _close(folder: Path) -> None:
+def close(folder: Path) -> None:
+    """Print what a run ended with, and where it lies."""
     from rich.console import Console
 
     from groundrl.experiments.difference_table import difference_table

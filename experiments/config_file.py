@@ -27,7 +27,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, 
     if "arms" in data:
         raise ConfigError(f"{data.get('name', 'this')} is a sweep, not a run: use `groundrl sweep`")
     for key, value in overrides.items():
-        _override(data, key, value)
+        override(data, key, value)
     try:
         return RunConfig.model_validate(data), base
     except ValidationError as error:
@@ -77,7 +77,8 @@ def _number(text: str) -> str | float:
         return text
 
 
-def _override(data: dict[str, Any], key: str, value: Any) -> None:
+def override(data: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key; what stands in a list is found by its name."""
     place: Any = data
     *parents, last = key.split(".")
     for parent in parents:

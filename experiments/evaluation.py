@@ -11,6 +11,7 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from groundrl.experiments.config import EvaluationConfig
+from groundrl.experiments.intervals import block_sums, interval, ratio
 from groundrl.rewards import (
     Boxes,
     Completion,
@@ -26,8 +27,6 @@ from groundrl.rewards import (
 from groundrl.rollout.engine import Engine, Sampling, seed_key
 from groundrl.rollout.loader import Loader
 from groundrl.rollout.records import completion_columns
-
-RESAMPLES = 9_999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,30 +179,14 @@ def difference(
     before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], metric: str
 ) -> dict[str, Any] | None:
     """Mean paired difference over examples and its 95 % interval: percentile bootstrap over independent blocks."""
-    from scipy.stats import bootstrap
-
     first, second = per_example(before, metric), per_example(after, metric)
     shared = [example for example in first if example in second]
     if not shared:
         return None
     blocks = {row["example_id"]: row["block"] for row in after}
-    names = sorted({blocks[example] for example in shared})
-    sums, counts = np.zeros(len(names)), np.zeros(len(names))
-    for example in shared:
-        sums[names.index(blocks[example])] += second[example] - first[example]
-        counts[names.index(blocks[example])] += 1
-    mean = float(sums.sum() / counts.sum())
-    if len(names) < 2:
-        return {"mean": mean, "ci95": [None, None], "num_blocks": len(names)}
-    interval = bootstrap(
-        (sums, counts),
-        lambda s, n, axis: s.sum(axis=axis) / n.sum(axis=axis),
-        paired=True,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return {"mean": mean, "ci95": [float(interval.low), float(interval.high)], "num_blocks": len(names)}
+    changes = np.array([[second[example] - first[example], 1.0] for example in shared])
+    sums = block_sums(changes, [blocks[example] for example in shared])
+    return {"mean": float(ratio(sums.sum(axis=0))), "ci95": interval(sums), "num_blocks": len(sums)}
 
 
 def report(stages: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Sequence[str]) -> dict[str, Any]:

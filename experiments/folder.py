@@ -138,19 +138,28 @@ class Recorder:
         self.offset = 0
         self.stage = ""
         self.watch = Watch()
+        self._seconds = {"seconds/step": 0.0, "seconds/data": 0.0}
 
     def begin(self, stage: str, *, offset: int, steps: int) -> None:
         """The next steps belong to this stage, which starts after `offset` global steps."""
         self.stage, self.offset = stage, offset
         self.watch = Watch()
+        self._seconds = {"seconds/step": 0.0, "seconds/data": 0.0}
         for row in self.metrics.kept:
             if row["stage"] == stage:
                 self.watch.check(_numbers(row))  # a resumed stage knows how it began and what was said
         self.progress.begin(stage, steps)
 
+    @property
+    def waited(self) -> float:
+        """The share of its steps' time that an SFT stage has waited for data."""
+        return self._seconds["seconds/data"] / max(self._seconds["seconds/step"], 1e-9)
+
     def sft(self, row: Mapping[str, float]) -> None:
         """One SFT step."""
         values = dict(row)
+        for name in self._seconds:
+            self._seconds[name] += values[name]
         self._metrics(int(values.pop("stage_step")), values, shown=("loss",))
 
     def rl(self, step: RLStep) -> None:

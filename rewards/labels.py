@@ -91,9 +91,14 @@ def _exact(reward: LabelAccuracy, label: str, example: Example) -> float:
 
 
 def _multi_label(reward: LabelAccuracy, label: str, example: Example) -> float:
-    said = {canonical(each, reward.synonyms) for each in re.split(r"[,;\n]|\band\b", label)} - {""}
+    said = label_set(label, reward.synonyms)
     true = {canonical(each, reward.synonyms) for each in example.reference.labels or ()}
     return 2 * len(said & true) / (len(said) + len(true)) if said or true else 1.0
+
+
+def label_set(text: str, synonyms: Synonyms) -> set[str]:
+    """The labels that a text lists, separated by comma, semicolon, line or "and"."""
+    return {canonical(each, synonyms) for each in re.split(r"[,;\n]|\band\b", text)} - {""}
 
 
 def _choice(reward: LabelAccuracy, label: str, example: Example) -> float:

@@ -34,6 +34,11 @@ def load_model(
         raise ValueError(f"{path} has no weights that can be loaded: {error}") from error
 
 
+def best_device() -> torch.device:
+    """The machine's accelerator (CUDA, ROCm, MPS, ...), else its CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
 def load_image_processor(path: str | Path) -> Any:
     """The image processor of a vision model; its AutoProcessor would need torchvision."""
     from transformers import AutoImageProcessor

@@ -1,0 +1,1 @@
+"""`groundrl eval`: answers of a model to data sets (`answers`), their figures (`scores`), tables and comparisons."""

@@ -1,0 +1,152 @@
+"""What is evaluated: a small YAML of data sets with their tasks, or the test data of a run's configuration.
+
+```yaml
+name: medical
+data:
+  - {name: medqa, data: {read: medqa, path: medqa/test.jsonl}, limit: 500}
+  - {name: nuclei, task: grounding, data: nuclei/test}
+sampling: {max_new_tokens: 512}
+judge: Judge(base_url="http://localhost:8000/v1", model="qwen3")
+```
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from groundrl.experiments.config import ConfigError
+from groundrl.experiments.config_file import load_config, override, read_config
+from groundrl.experiments.metrics import METRICS
+from groundrl.experiments.model_config import Strict
+from groundrl.experiments.stage_config import NAME, Source
+from groundrl.experiments.tasks import TASKS, Task
+from groundrl.experiments.tasks.grounding import GROUNDING
+from groundrl.rewards import Example
+from groundrl.rewards.expression import nearest
+
+
+class DataSet(Strict):
+    """One data set: `data` as in a run's configuration, and the first `limit` examples of it.
+
+    `task` says how it is measured; without it each example is measured as its own task (what a reader of published
+    files says of it), and one that says nothing as grounding. `metrics` stand for the task's.
+    """
+
+    name: str = Field(pattern=NAME)
+    data: Source
+    task: str | None = None
+    metrics: tuple[str, ...] | None = None
+    limit: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> DataSet:
+        if self.task is not None and self.task not in TASKS:
+            raise ValueError(f"there is no task {self.task!r}{nearest(self.task, list(TASKS))}")
+        for metric in self.metrics or ():
+            if metric not in METRICS:
+                raise ValueError(f"there is no metric {metric!r}{nearest(metric, list(METRICS))}")
+        return self
+
+    def task_of(self, example: Example) -> Task:
+        """The task as which an example is measured."""
+        name = self.task or str(example.reference.columns.get("task", GROUNDING.name))
+        if name not in TASKS:
+            raise ValueError(f"example {example.id!r} is of the task {name!r}{nearest(name, list(TASKS))}")
+        return TASKS[name]
+
+    def measures(self, metric: str, example: Example) -> bool:
+        """Whether a metric is taken of an example."""
+        return metric in (self.metrics if self.metrics is not None else self.task_of(example).metrics)
+
+
+class SamplingConfig(Strict):
+    """How answers are drawn; `temperature` 0 is greedy."""
+
+    max_new_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=0.0, ge=0.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    top_k: int | None = Field(default=None, ge=1)
+
+
+class EndpointConfig(Strict):
+    """How an OpenAI-compatible endpoint is asked; what the keys mean: `EndpointEngine`."""
+
+    api_key_env: str | None = None
+    concurrency: int = Field(default=8, ge=1, le=256)
+    timeout: float = Field(default=120.0, gt=0.0)
+    retries: int = Field(default=4, ge=0, le=20)
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+
+class EvalConfig(Strict):
+    """One evaluation. `judge`: a Judge as an expression; `encoder`: a sentence encoder's folder or id."""
+
+    name: str = Field(pattern=NAME)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    data: tuple[DataSet, ...] = Field(min_length=1)
+    sampling: SamplingConfig = SamplingConfig()
+    batch_size: int = Field(default=32, ge=1)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    on_error: Literal["raise", "skip"] = "raise"
+    judge: str | None = None
+    encoder: str | None = None
+    endpoint: EndpointConfig = EndpointConfig()
+
+    @model_validator(mode="after")
+    def _whole(self) -> EvalConfig:
+        names = [each.name for each in self.data]
+        if len(set(names)) < len(names):
+            raise ValueError(f"data sets need different names, got {', '.join(names)}")
+        return self
+
+
+def load_eval_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[EvalConfig, Path]:
+    """The configuration and the folder to which its paths are relative; ConfigError for what is wrong, in a sentence.
+
+    A run's configuration, or its folder, stands for its `data.test` with its own name, seed and length of answers.
+    """
+    data, base = (copy.deepcopy(dict(source)), Path.cwd()) if isinstance(source, Mapping) else _read(source)
+    if "stages" in data:
+        run = load_config(data, {})[0]
+        if run.data.test is None:
+            raise ConfigError(f"{run.name}: there is nothing to evaluate on, set data.test")
+        data = {
+            "name": run.name,
+            "seed": run.seed,
+            "data": [{"name": "test", "data": run.data.test}],
+            "sampling": {"max_new_tokens": run.evaluation.max_new_tokens},
+            "on_error": run.data.on_error,
+        }
+    for key, value in overrides.items():
+        override(data, key, value)
+    try:
+        return EvalConfig.model_validate(data), base
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(fault) for fault in error.errors())) from None
+
+
+def _read(source: str | Path) -> tuple[dict[str, Any], Path]:
+    """The keys of a file, a shipped recipe, or a run by its folder, whose paths are relative to where it began."""
+    folder = Path(source)
+    if not (folder / "config.yaml").is_file():
+        return read_config(source)
+    environment = json.loads((folder / "environment.json").read_text())
+    return read_config(folder / "config.yaml")[0], Path(environment["base"])
+
+
+def _explain(fault: Any) -> str:
+    """One sentence of one pydantic fault, with the nearest valid key for an unknown one."""
+    loc = fault["loc"]
+    key = ".".join(map(str, loc))
+    if fault["type"] == "extra_forbidden":
+        sections: dict[str, type[Strict]] = {"data": DataSet, "sampling": SamplingConfig, "endpoint": EndpointConfig}
+        model = sections.get(str(loc[0]), EvalConfig) if len(loc) > 1 else EvalConfig
+        return f"unknown key {key}{nearest(str(loc[-1]), list(model.model_fields))}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message

@@ -1,0 +1,26 @@
+"""Metrics by name, each with its definition. One family is one small file with a dict; a new one is a line here."""
+
+from groundrl.experiments.metrics.cider import CIDER
+from groundrl.experiments.metrics.classification import CLASSIFICATION
+from groundrl.experiments.metrics.facts import FACTS
+from groundrl.experiments.metrics.grounding import GROUNDING
+from groundrl.experiments.metrics.medevalkit import MEDEVALKIT
+from groundrl.experiments.metrics.metric import Answered, Metric, Tools
+from groundrl.experiments.metrics.open_answers import OPEN
+from groundrl.experiments.metrics.questions import QUESTIONS
+from groundrl.experiments.metrics.reports import REPORTS
+from groundrl.experiments.metrics.retrieval import RETRIEVAL
+
+METRICS: dict[str, Metric] = {
+    **GROUNDING,
+    **QUESTIONS,
+    **OPEN,
+    **REPORTS,
+    **CIDER,
+    **FACTS,
+    **CLASSIFICATION,
+    **RETRIEVAL,
+    **MEDEVALKIT,
+}
+
+__all__ = ["METRICS", "Answered", "Metric", "Tools"]

@@ -1,0 +1,243 @@
+"""Evaluations of a tiny random model: same files twice, resumed after a kill, any batch size, two models compared."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from groundrl.experiments.cli import app
+from groundrl.experiments.config import ConfigError
+from groundrl.experiments.evals import answers as answers_module
+from groundrl.experiments.evals.compare import compare_evaluations, comparison_markdown
+from groundrl.experiments.evals.config import load_eval_config
+from groundrl.experiments.evals.evaluation import evaluate_model
+from groundrl.rollout.policy import Policy
+
+QUESTIONS = [
+    {"id": f"q{k}", "prompt": "How many nuclei?" * (1 + k % 3), "block": f"doc{k // 2}"}
+    | {"reference": {"label": "AB"[k % 2], "choices": ["two nuclei", "no nuclei"]}}
+    for k in range(5)
+]
+PLAN = {
+    "name": "small",
+    "data": [
+        {"name": "nuclei", "task": "grounding", "data": "nuclei/test", "limit": 5},
+        {"name": "medqa", "task": "multiple_choice", "data": "questions.jsonl"},
+    ],
+    "sampling": {"max_new_tokens": 8},
+    "batch_size": 3,
+}
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A folder with questions in it."""
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(each) + "\n" for each in QUESTIONS))
+    return tmp_path
+
+
+def evaluated(model, work, name, **changes):
+    config, _ = load_eval_config(PLAN, changes)
+    return evaluate_model(str(model), config, base=work, folder=work / name)
+
+
+def files(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_twice_is_identical_and_figures_have_intervals_and_n(tiny_vl, work):
+    content = evaluated(tiny_vl, work, "a")
+    evaluated(tiny_vl, work, "b")
+    assert files(work / "a") == files(work / "b")
+    figures = content["datasets"]["medqa"]["metrics"]
+    assert figures["choice_accuracy"] | {"ci95": 0} == {"value": 0.0, "ci95": 0, "n": 5, "num_blocks": 3}
+    assert figures["unparsed"]["value"] == 1.0, "a random model writes no option, and that counts as wrong"
+    assert set(content["datasets"]["nuclei"]["by_size"]) <= {"small", "medium", "large"}
+    text = (work / "a" / "evaluation.md").read_text()
+    assert "| medqa | choice_accuracy | 0.0 | [0.0, 0.0] | 5 | 3 |" in text
+    assert "compat: medevalkit" in text
+    assert "| GPT-4.1 | 89.1 |" in text, "the published column of the data set named medqa"
+    assert (work / "a" / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interrupted_evaluation_goes_on_and_ends_the_same(tiny_vl, work, monkeypatch):
+    evaluated(tiny_vl, work, "whole")
+    written = []
+
+    def stops(rows, path, **more):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(rows, path, **more)
+
+    write = answers_module.write_table
+    monkeypatch.setattr(answers_module, "write_table", stops)
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(tiny_vl, work, "cut")
+    monkeypatch.undo()
+    stamps = {path: path.stat().st_mtime_ns for path in written}
+    evaluated(tiny_vl, work, "cut")
+    assert {path: path.stat().st_mtime_ns for path in written} == stamps, "what was answered is not asked again"
+    assert files(work / "cut") == files(work / "whole")
+
+
+def test_a_killed_process_leaves_whole_parts_only(tiny_vl, work):
+    (work / "plan.yaml").write_text(json.dumps(PLAN | {"batch_size": 1}))
+    command = [sys.executable, "-m", "groundrl.experiments.cli", "eval", str(tiny_vl), "plan.yaml", "--out", "cut"]
+    process = subprocess.Popen(command, cwd=work, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (parts := list((work / "cut").rglob("part-*.parquet"))):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert all(pq.ParquetFile(part).read().num_rows == 1 for part in parts)
+    for name in ("cut", "whole"):
+        evaluated(tiny_vl, work, name, batch_size=1)
+    assert files(work / "cut") == files(work / "whole")
+
+
+def test_another_batch_size_changes_no_greedy_prediction_except_at_ties(tiny_vl, work):
+    evaluated(tiny_vl, work, "a")
+    evaluated(tiny_vl, work, "b", batch_size=5)
+    found = compare_evaluations(work / "a", work / "b")
+    for each in found["datasets"].values():
+        assert each["predictions"]["different"] == 0
+        assert sum(each["predictions"].values()) == 5
+        if not each["predictions"]["tied"]:
+            assert all(metric["value"] == 0.0 for metric in each["metrics"].values())
+
+
+def test_two_models_are_compared_example_by_example(tiny_vl, work):
+    other = work / "other"
+    policy = Policy.load(tiny_vl)
+    for weights in policy.model.parameters():
+        weights.data *= -1.5  # as another model
+    policy.save(other)
+    evaluated(tiny_vl, work, "a")
+    evaluated(other, work, "b")
+    for name in ("a", "b"):  # as if one model knew two answers of three documents more
+        rows = pq.ParquetFile(work / name / "scores.parquet").read().to_pylist()
+        for row in rows:
+            if row["dataset"] == "medqa":
+                row["choice_accuracy"] = [float(name == "b" and row["example_id"] in ("q0", "q4")), 1.0]
+        answers_module.write_table(rows, work / name / "scores.parquet")
+    found = compare_evaluations(work / "a", work / "b")
+    difference = found["datasets"]["medqa"]["metrics"]["choice_accuracy"]
+    assert (difference["value"], difference["n"], difference["num_blocks"]) == (pytest.approx(0.4), 5, 3)
+    # documents hold 2, 2 and 1 questions and gain 1, 0 and 1: drawing the second alone gives 0, the third alone 1
+    assert difference["ci95"] == [0.0, 1.0]
+    assert found["datasets"]["medqa"]["predictions"]["different"] > 0
+    assert "| medqa | choice_accuracy | +40.0 | [+0.0, +100.0] | 5 | 3 |" in comparison_markdown(found)
+
+
+def test_a_folder_of_another_evaluation_is_refused(tiny_vl, work):
+    evaluated(tiny_vl, work, "a")
+    with pytest.raises(ConfigError, match="another model or configuration"):
+        evaluated(tiny_vl, work, "a", seed=1)
+    (work / "photos").mkdir()
+    (work / "photos" / "me.png").write_text("")
+    with pytest.raises(ConfigError, match="exists and is no evaluation"):
+        evaluated(tiny_vl, work, "photos")
+
+
+def test_an_example_at_fault_stops_or_is_left_out_and_counted(tiny_vl, work):
+    with (work / "questions.jsonl").open("a") as file:
+        file.write(json.dumps({"id": "long", "prompt": "nuclei " * 3000, "reference": {"label": "A"}}) + "\n")
+    with pytest.raises(ValueError, match=r"'long': .* exceed the model's context"):
+        evaluated(tiny_vl, work, "a")
+    content = evaluated(tiny_vl, work, "b", on_error="skip")
+    assert (content["datasets"]["medqa"]["examples"], content["datasets"]["medqa"]["errors"]) == (6, 1)
+    assert content["datasets"]["medqa"]["metrics"]["unparsed"]["n"] == 5
+    assert "1 of 6 examples have no answer" in (work / "b" / "evaluation.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.medqa.limt": 3}, "unknown key data.1.limt; did you mean 'limit'?"),
+        ({"data.medqa.task": "multiple_choise"}, "there is no task 'multiple_choise'; did you mean 'multiple_choice'?"),
+        ({"data.medqa.metrics": ["bleu"]}, "there is no metric 'bleu'"),
+        ({"data.medqa.name": "nuclei"}, "different names, got nuclei, nuclei"),
+        ({"judge": "SoftF1()"}, "judge: it is a Judge"),
+    ],
+)
+def test_a_wrong_configuration_is_one_sentence(changes, message, tiny_vl, work):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        evaluated(tiny_vl, work, "a", **changes)
+
+
+def test_a_runs_configuration_stands_for_its_test_data():
+    config, _ = load_eval_config("quickstart", {"data.test.limit": 4})
+    (data,) = config.data
+    assert (config.name, data.data, data.limit, data.task) == ("quickstart", "nuclei/test", 4, None)
+    with pytest.raises(ConfigError, match=r"nothing to evaluate on, set data.test"):
+        load_eval_config(
+            {"name": "x", "data": {"train": "a"}, "stages": [{"name": "s", "kind": "sft", "steps": 1}]}, {}
+        )
+
+
+def test_a_model_that_is_not_there_is_one_sentence(work):
+    with pytest.raises(ConfigError, match="there is no model"):
+        evaluated(Path("/nowhere/at/all"), work, "a")
+
+
+def test_each_example_of_a_mixed_data_set_is_measured_as_its_own_task(tiny_vl, work):
+    mixed = [
+        {"prompt": "Is it normal?", "reference": {"label": "yes", "task": "closed_vqa"}},
+        {"prompt": "What is it?", "reference": {"label": "a mass", "task": "open_vqa"}},
+        {"prompt": "What is it?", "reference": {"label": "edema", "task": "open_vqa"}},
+    ]
+    (work / "mixed.jsonl").write_text("".join(json.dumps(each) + "\n" for each in mixed))
+    config, _ = load_eval_config(PLAN | {"data": [{"name": "slake", "data": "mixed.jsonl"}]}, {})
+    content = evaluate_model(str(tiny_vl), config, base=work, folder=work / "a")["datasets"]["slake"]
+    counts = {name: found["n"] for name, found in content["metrics"].items()}
+    assert (counts["closed_accuracy"], counts["exact_match"], counts["medevalkit"]) == (1, 2, 3)
+    assert content["left_out"] == ["judge"]
+    assert "not measured, name a tool in the configuration: judge" in (work / "a" / "evaluation.md").read_text()
+
+
+def test_data_sets_of_one_task_are_also_taken_together(tiny_vl, work):
+    sets = [{"name": name, "data": "questions.jsonl", "task": "multiple_choice"} for name in ("medqa", "medmcqa")]
+    config, _ = load_eval_config(PLAN | {"data": sets}, {})
+    content = evaluate_model(str(tiny_vl), config, base=work, folder=work / "a")
+    together = content["tasks"]["multiple_choice"]
+    assert together["datasets"] == ["medqa", "medmcqa"]
+    assert (together["metrics"]["unparsed"]["n"], together["metrics"]["unparsed"]["num_blocks"]) == (10, 6)
+
+
+def test_retrieval_compares_hidden_states_and_answers_nothing(tiny_vl, work, image):
+    lines = []
+    for k in range(4):
+        (work / f"{k}.png").write_bytes(image(k // 2).source)
+        lines.append({"prompt": "Represent this image.", "images": [f"{k}.png"], "reference": {"pair": f"p{k // 2}"}})
+    (work / "pairs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    sets = [{"name": "pairs", "data": "pairs.jsonl", "task": "image_image_retrieval"}]
+    config, _ = load_eval_config(PLAN | {"data": sets}, {})
+    for _ in range(2):
+        content = evaluate_model(str(tiny_vl), config, base=work, folder=work / "a")["datasets"]["pairs"]
+    assert {name: found["value"] for name, found in content["metrics"].items()} == {
+        "recall_1": 1.0,
+        "recall_5": 1.0,
+        "recall_10": 1.0,
+    }
+
+
+def test_the_command_compares_and_shows(tiny_vl, work, monkeypatch):
+    monkeypatch.chdir(work)
+    evaluated(tiny_vl, work, "a")
+    evaluated(tiny_vl, work, "b", batch_size=2)
+    done = CliRunner().invoke(app, ["eval", "a", "b", "--compare", "--out", "both"])
+    assert done.exit_code == 0
+    assert json.loads((work / "both" / "comparison.json").read_text())["datasets"]["medqa"]["examples"] == 5
+    assert "differ by a numerical tie" in (work / "both" / "comparison.md").read_text()
+    for arguments, message in ((["a", "--compare"], "folders of two"), (["a", "none", "--compare"], "no finished")):
+        with pytest.raises(ConfigError, match=message):
+            CliRunner().invoke(app, ["eval", *arguments], catch_exceptions=False)
