@@ -59,7 +59,9 @@ CASES = {
     "tiny text, prompt 256": Case(shape="tiny", prompt=256, completion=32, group=8),
     "tiny text, prompt 512": Case(shape="tiny", prompt=512, completion=32, group=8),
     "135M, prompt 512 x 8": Case(shape="135m", prompt=512, completion=32, group=8),
-    "135M, prompt 1024 x 16": Case(shape="135m", prompt=1024, completion=32, group=16, rows=4, repeats=3, precisions=("bfloat16",)),
+    "135M, prompt 1024 x 16": Case(
+        shape="135m", prompt=1024, completion=32, group=16, rows=4, repeats=3, precisions=("bfloat16",)
+    ),
     "tiny Qwen3-VL, 256 x 256 pixels": Case(shape="qwen3_vl", prompt=0, completion=32, group=8),
     "tiny text, prompt 20, completion 160": Case(shape="tiny", prompt=20, completion=160, group=8),
     "tiny text, prompt 20, completion 320": Case(shape="tiny", prompt=20, completion=320, group=8),
