@@ -23,8 +23,8 @@ from rich.console import Console
 
 from groundrl.experiments import train
 from groundrl.experiments.data import NucleiCrops, RenderedCells
+from groundrl.experiments.difference_table import difference_table
 from groundrl.experiments.figures import before_and_after, draw_boxes, draw_pairs
-from groundrl.experiments.pipeline import difference_table
 
 # %% tags=["parameters"]
 SEED = 0
@@ -110,6 +110,6 @@ for stage in ("sft", "rl"):
     print(f"after {stage:>3}: " + ", ".join(f"{count} nuclei {iou:.2f}" for count, iou in by_count.items()))
 
 # %% [markdown]
-# One seed is one story. `BENCHMARKS.md` has five, with two controls that this notebook leaves out: going on with SFT
-# on rendered cells for the same time, which gains nothing, and SFT on the true boxes of the same real crops, where
-# one has them, which does as well. RL is worth its price where a score is cheaper than an answer.
+# One seed is one story. `BENCHMARKS.md` has five, with two controls that this notebook leaves out: going on with SFT on
+# rendered cells for the same time, which gains nothing, and SFT on the true boxes of the same real crops, where one has
+# them, which does as well sampled and a little better greedy. RL is for where a score is cheaper than an answer.

@@ -13,9 +13,9 @@ from groundrl.experiments.data.cell_sample import CellSettings
 from groundrl.experiments.data.mask_source import MaskReading
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
-RL = {"stages.rl.steps": 2, "stages.rl.prompts_per_step": 2, "stages.rl.group_size": 4, "stages.rl.max_new_tokens": 32}
+RL = {"stages.rl.steps": 2, "stages.rl.prompts_per_step": 2, "stages.rl.group_size": 4, "stages.rl.max_new_tokens": 48}
 SFT = {"stages.sft.steps": 2, "stages.sft.batch_size": 4}
-EVALUATION = {"evaluation.samples_per_example": 1, "evaluation.max_new_tokens": 32}
+EVALUATION = {"evaluation.samples_per_example": 1, "evaluation.max_new_tokens": 48}
 # What takes the place of the values in a notebook's cell of parameters; `{test}` is a file of six crops.
 SMALL = {
     "1_your_own_reward": {},
