@@ -5,7 +5,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: quickstart test clean evidence evidence-ablation evidence-algorithms evidence-audit evidence-base
-.PHONY: evidence-quickstart evidence-report evidence-resume evidence-statistics
+.PHONY: evidence-quickstart evidence-report evidence-resume evidence-stages evidence-statistics
 
 quickstart: .venv/installed
 	$(BIN)/groundrl train quickstart --overwrite
@@ -17,7 +17,7 @@ test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile
 
 evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-algorithms evidence-resume
-evidence: evidence-statistics evidence-ablation
+evidence: evidence-stages evidence-statistics evidence-ablation
 
 evidence-base: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_base
@@ -36,6 +36,9 @@ evidence-algorithms: .venv/installed
 
 evidence-resume: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_resume
+
+evidence-stages: .venv/installed
+	$(BIN)/python -m groundrl.experiments.bench.evidence_stages
 
 evidence-statistics: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_statistics

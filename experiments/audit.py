@@ -52,7 +52,7 @@ def named_reward(named: str, *, data: str | None, seed: int) -> tuple[Reward, Ex
     """The reward and the data to audit it on: those given, the configuration's own, else `nuclei/train`."""
     base = Path.cwd()
     user = USER_CODE.fullmatch(named.strip())
-    given = _spec(data) if data is not None else None
+    given = data_spec(data) if data is not None else None
     if user is not None:
         return load_user_reward(base / user["file"], user["name"]), _load(given or DEFAULT_DATA, seed=seed, base=base)
     if Path(named).suffix in (".yaml", ".yml") or not any(mark in named for mark in "()+*"):
@@ -126,8 +126,8 @@ def _load(spec: Training, *, seed: int, base: Path) -> ExampleSource:
     return load_training(spec, seed=seed, base=base) if logged is None else logged
 
 
-def _spec(data: str) -> Source:
-    """`--data` as in a configuration: a name, a path, or `{coco: ..., images: ..., prompt: ...}`."""
+def data_spec(data: str) -> Source:
+    """Data given in a terminal, as in a configuration: a name, a path, or `{read: ..., path: ...}`."""
     if not data.lstrip().startswith("{"):
         return data
     import yaml
@@ -135,7 +135,7 @@ def _spec(data: str) -> Source:
     try:
         found = yaml.safe_load(data)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--data {data!r} is not YAML: {error}") from None
+        raise ConfigError(f"the data {data!r} is not YAML: {error}") from None
     if not isinstance(found, dict):
-        raise ConfigError(f"--data {data!r} is neither a name, a path nor a mapping")
+        raise ConfigError(f"the data {data!r} is neither a name, a path nor a mapping")
     return found

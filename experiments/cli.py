@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from groundrl.experiments.data_cli import app as data
 from groundrl.experiments.eval_cli import evaluate, predict
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data, name="data")
 Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe such as quickstart.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="KEY=VALUE, such as stages.rl.steps=20 seed=3.")]
 LOG = "A run's folder or its name under runs/, TRL's completions, verl's rollouts, or JSON lines."
@@ -193,10 +195,10 @@ def sweep(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="startup, rewards, factuality or rollouts.")] = "startup",
+    what: Annotated[str, typer.Argument(help="startup, rewards, factuality, rollouts or data.")] = "startup",
     case: Annotated[str | None, typer.Option(help="Of rollouts: one case, or plots; all by default.")] = None,
 ) -> None:
-    """Measure, in fresh processes where that matters; prints medians. `rollouts` also writes BENCHMARKS.md here."""
+    """Measure, in fresh processes where that matters. `rollouts` and `data` also write BENCHMARKS.md here."""
     from groundrl.experiments.bench import BENCHES
 
     if what not in BENCHES:

@@ -23,7 +23,7 @@ from groundrl.experiments.evaluation import set_iou
 from groundrl.experiments.loggers import log_picture, make_loggers
 from groundrl.experiments.progress import Progress
 from groundrl.rewards import Group, Reward
-from groundrl.rollout.records import ExampleStore, MetricsFile, completion_rows, settle, write_table, write_text
+from groundrl.rollout.records import ExampleStore, MetricsFile, completion_rows, replace_folder, write_table, write_text
 
 PICTURE_EVERY = 10  # steps
 PACKAGES = ("groundrl", "torch", "transformers", "lightning", "peft", "accelerate", "trl", "numpy", "scipy", "pyarrow")
@@ -76,18 +76,14 @@ class RunFolder:
                 )
             if not self.config.is_file():
                 raise ConfigError(f"{self.path} exists and is not a run's folder; it is not overwritten")
-        partial, replaced = (self.path.with_name(f".{self.path.name}.{what}") for what in ("partial", "replaced"))
-        for left in (partial, replaced):
-            shutil.rmtree(left, ignore_errors=True)
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), partial / "config.yaml")
         write_text(json.dumps(environment(config, base, reward), indent=2) + "\n", partial / "environment.json")
         for place, file in enumerate(user_files):
             shutil.copyfile(file, partial / ("reward.py" if place == 0 else f"reward_{place}.py"))
-        if self.path.exists():
-            os.replace(self.path, replaced)
-        settle(partial, self.path)
-        shutil.rmtree(replaced, ignore_errors=True)
+        replace_folder(partial, self.path)
 
 
 def environment(config: RunConfig, base: Path, reward: Reward | None) -> dict[str, Any]:
@@ -142,19 +138,28 @@ class Recorder:
         self.offset = 0
         self.stage = ""
         self.watch = Watch()
+        self._seconds = {"seconds/step": 0.0, "seconds/data": 0.0}
 
     def begin(self, stage: str, *, offset: int, steps: int) -> None:
         """The next steps belong to this stage, which starts after `offset` global steps."""
         self.stage, self.offset = stage, offset
         self.watch = Watch()
+        self._seconds = {"seconds/step": 0.0, "seconds/data": 0.0}
         for row in self.metrics.kept:
             if row["stage"] == stage:
                 self.watch.check(_numbers(row))  # a resumed stage knows how it began and what was said
         self.progress.begin(stage, steps)
 
+    @property
+    def waited(self) -> float:
+        """The share of its steps' time that an SFT stage has waited for data."""
+        return self._seconds["seconds/data"] / max(self._seconds["seconds/step"], 1e-9)
+
     def sft(self, row: Mapping[str, float]) -> None:
         """One SFT step."""
         values = dict(row)
+        for name in self._seconds:
+            self._seconds[name] += values[name]
         self._metrics(int(values.pop("stage_step")), values, shown=("loss",))
 
     def rl(self, step: RLStep) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -61,3 +62,10 @@ class CriticConfig(Strict):
     discount: float = Field(default=1.0, ge=0.0, le=1.0)
     decay: float = Field(default=1.0, ge=0.0, le=1.0)
     lora: LoraConfig | None = None
+
+
+def model_path(name: str, base: Path) -> str | Path:
+    """The model that `model.path` names: the embedded one, a folder (relative to `base`), or an id."""
+    if name == "base":
+        return Path(__file__).parent / "base"
+    return base / name if (base / name).exists() else name

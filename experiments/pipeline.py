@@ -129,6 +129,8 @@ class Pipeline:
                 hardware=lightning_hardware(self.config),
                 after_update=lambda step: self._evaluate_within(stage, step, policy, recorder),
             )
+            if recorder is not None:
+                self.progress.say(f"{stage.name} has waited for data {recorder.waited:.1%} of the time")
             policy.model.to(self.fabric.device)
         else:
             assert self.reward is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,10 +53,18 @@ class Prompt:
 
 def open_image(image: ImageRef, example_id: str) -> Image.Image:
     """The image in RGB as stored (boxes are in those pixels), or a DataError that names the example and the path."""
+    return _opened(image, example_id, lambda opened: opened.convert("RGB"))
+
+
+def stored_image(image: ImageRef, example_id: str) -> Image.Image:
+    """The image in RGB where it has 8 bits, else in its own mode (`I;16`, `F`): no two depths become the same."""
+    return _opened(image, example_id, lambda opened: opened.copy() if opened.mode[0] in "IF" else opened.convert("RGB"))
+
+
+def _opened(image: ImageRef, example_id: str, read: Callable[[Image.Image], Image.Image]) -> Image.Image:
     where = image.source if isinstance(image.source, Path) else f"{len(image.source)} bytes"
     try:
-        opened = Image.open(image.source if isinstance(image.source, Path) else io.BytesIO(image.source))
-        return opened.convert("RGB")
+        return read(Image.open(image.source if isinstance(image.source, Path) else io.BytesIO(image.source)))
     except FileNotFoundError:
         raise DataError(f"example {example_id!r}: there is no image {where}") from None
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:

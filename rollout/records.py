@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,16 @@ def settle(partial: Path, path: Path) -> None:
         _flush(written)
     os.replace(partial, path)
     _flush(path.parent)
+
+
+def replace_folder(partial: Path, path: Path) -> None:
+    """`settle` for a folder in whose place there may be an older one: that one goes when the new one is whole."""
+    replaced = path.with_name(f".{path.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if path.exists():
+        os.replace(path, replaced)
+    settle(partial, path)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

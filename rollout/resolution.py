@@ -6,8 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from groundrl.rewards import DataError, Example, pixel
-from groundrl.rewards.glossary import BoxSpace
+from groundrl.rewards import BoxSpace, DataError, Example, pixel
 from groundrl.rollout.policy import Policy
 
 

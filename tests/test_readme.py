@@ -200,6 +200,22 @@ def test_the_yaml_of_the_readme_is_a_valid_configuration(tmp_path):
     assert any(part.costly for part in parts_of(build_reward(config, tmp_path)))
 
 
+def test_the_stages_of_the_readme_run(tiny_vl, tmp_path, monkeypatch):
+    """On the README's own line of data, a step each."""
+    user_files(tmp_path, tiny_vl)
+    for name in ("captions", "vqa", "grounding", "validation"):
+        (tmp_path / f"{name}.jsonl").write_text((tmp_path / "train.jsonl").read_text())
+    config = yaml.safe_load(block("yaml", "# stages.yaml"))
+    config["model"] |= {"path": str(tiny_vl), "dtype": "float32"}
+    config["evaluation"] |= {"every": 1, "samples_per_example": 1, "max_new_tokens": 4}
+    for stage in config["stages"]:
+        stage |= {"steps": 2, "batch_size": 2, "resolution": {"min_pixels": 1024, "max_pixels": 4096}}
+    (tmp_path / "stages.yaml").write_text(yaml.safe_dump(config))
+    run = groundrl.experiments.run.train(tmp_path / "stages.yaml", runs=tmp_path / "runs", progress=False)
+    assert list(run.evaluation["stages"]) == ["general", "grounding"]
+    assert (run.folder / "checkpoints" / "general" / "best" / "best.json").is_file()
+
+
 def test_the_audits_exit_as_it_says(work):
     for line in block("bash", "groundrl audit").splitlines():
         command, code = re.fullmatch(r"groundrl (audit .*?) +# exit code (\d).*", line).groups()
@@ -240,7 +256,9 @@ def test_a_run_is_looked_at_as_it_says(work):
 
 def test_the_recipes_and_algorithms_are_those_that_it_names():
     named = re.search(r"Recipes: (.*?);", README, re.DOTALL).group(1)
-    assert set(re.findall(r"`(\w+)`", named)) == {path.stem for path in RECIPES.glob("*.yaml")}
+    assert set(re.findall(r"`([\w/]+)`", named)) == {
+        str(path.relative_to(RECIPES).with_suffix("")) for path in RECIPES.rglob("*.yaml")
+    }
     advantages, objectives = re.search(
         r"`advantage` is one of (.*?), and `objective` one of (.*?)\.", README, re.DOTALL
     ).groups()

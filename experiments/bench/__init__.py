@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from groundrl.experiments.bench.data import bench_data
 from groundrl.experiments.bench.factuality import bench_factuality
 from groundrl.experiments.bench.rewards import bench_rewards
 from groundrl.experiments.bench.rollouts.report import bench_rollouts
@@ -14,4 +15,5 @@ BENCHES: dict[str, Callable[..., dict[str, float]]] = {
     "rewards": bench_rewards,
     "factuality": bench_factuality,
     "rollouts": bench_rollouts,
+    "data": bench_data,
 }

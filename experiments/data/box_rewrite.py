@@ -34,9 +34,13 @@ def boxes_in(text: str, space: BoxSpace, *, prompt: bool = False) -> Boxes | Non
 
 def in_thousandths(text: str, boxes: Boxes) -> str:
     """A text that states these boxes, with them in rel1000; the same text where they are already."""
-    if boxes.space == rel1000 or not len(boxes):
+    return text if boxes.space == rel1000 else with_corners(text, thousandths(boxes))
+
+
+def with_corners(text: str, corners: Int[np.ndarray, "N 4"]) -> str:
+    """A text that states N boxes, with these numbers in their place."""
+    if not len(corners):
         return text
-    corners = thousandths(boxes)
     parsed = parse_boxes(text)
     numbers = iter(corners.ravel().tolist())
     pieces, end = [], 0

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +77,7 @@ class ConversationSource:
             question=before[-1]["content"],
             answer=last["content"],
             boxes=boxes,
-            block=images[0].source.name if images and isinstance(images[0].source, Path) else None,
+            block=first_path(images, self.images),
             columns=kept_columns(row, {"id", *IMAGES, *TURNS}),
         )
         example = _task(fields).example(fields)
@@ -116,6 +117,12 @@ def turns_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
     if len(turns) < 2 or turns[-1]["role"] != "assistant" or turns[-2]["role"] != "user":
         raise ValueError(f"`{key}` ends in no question and answer: {shown([turn['role'] for turn in turns])}")
     return turns
+
+
+def first_path(images: Sequence[ImageRef], folder: Path) -> str | None:
+    """The first image's path in its folder: conversations about one image are not independent."""
+    sources = [image.source for image in images if isinstance(image.source, Path)]
+    return os.path.relpath(sources[0], folder) if sources else None
 
 
 def _task(fields: Fields) -> Task:

@@ -38,13 +38,7 @@ class JsonLines:
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The names in the first objects."""
-        found: dict[str, None] = {}
-        for index in range(min(len(self), FIRST)):
-            try:
-                found |= dict.fromkeys(self.row(index))
-            except ValueError:
-                continue  # said where the line is asked for
-        return tuple(found)
+        return first_columns(self)
 
     def row(self, index: int) -> Mapping[str, Any]:
         """The object. ValueError for a line that holds none, which says what is wrong with it."""
@@ -82,6 +76,17 @@ class JsonlSource:
             return example_from_json(record, id=id, folder=self.path.parent)
         except ValueError as error:
             raise DataError(f"{self.rows.where(index)}: example {id!r}: {error}") from None
+
+
+def first_columns(rows: Any) -> tuple[str, ...]:
+    """The names in the first objects of a table; one that is none is named when it is asked for."""
+    found: dict[str, None] = {}
+    for index in range(min(len(rows), FIRST)):
+        try:
+            found |= dict.fromkeys(rows.row(index))
+        except ValueError:
+            continue
+    return tuple(found)
 
 
 def parse_line(raw: bytes) -> dict[str, Any]:

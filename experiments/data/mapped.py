@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
@@ -163,7 +164,9 @@ class MappedSource:
         if stated is not None or not images:
             return stated
         source = images[0].source
-        return hashlib.blake2b(source, digest_size=8).hexdigest() if isinstance(source, bytes) else source.name
+        if isinstance(source, bytes):
+            return hashlib.blake2b(source, digest_size=8).hexdigest()
+        return os.path.relpath(source, self.images)  # not the name alone: SLAKE's are all source.jpg
 
 
 def place_images(

@@ -79,13 +79,13 @@ class MaskSource:
             raise DataError(f"example {picture.stem!r}: {error}") from None
         return boxes_example(
             id=picture.stem,
+            dataset=picture.parent.name,
             image=ImageRef(source=picture, width=width, height=height),
             boxes=boxes,
             names=self.reading.names,
             prompt=self.prompt,
             answer=self.answer,
             block=picture.stem,
-            dataset=picture.parent.name,
         )
 
 

@@ -41,6 +41,13 @@ class Instances:
         """The tight box of every object, with its class, in pixels and in reading order."""
         return instance_boxes(self.labels, list(range(1, len(self) + 1)), self.names)
 
+    def in_pieces(self) -> int:
+        """How many objects are in more than one connected piece: many, where a class mask is read as instances."""
+        from scipy.ndimage import find_objects, label
+
+        found = enumerate(find_objects(self.labels), start=1)
+        return sum(label(self.labels[place] == id, structure=CONNECTED)[1] > 1 for id, place in found)
+
 
 def read_mask(path: Path, *, width: int, height: int) -> Int[np.ndarray, "h w"]:
     """The values of a mask file for a picture of `width` x `height` pixels.

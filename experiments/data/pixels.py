@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import replace
 
-from groundrl.rewards import DataError, Example, ExampleSource, parse_boxes
-from groundrl.rewards.glossary import BoxSpace
+import numpy as np
+
+from groundrl.experiments.data.box_rewrite import boxes_in, with_corners
+from groundrl.rewards import BoxSpace, DataError, Example, ExampleSource
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.resolution import seen_space
-
-_NUMBER = r"\s*-?[0-9][0-9.eE+-]*\s*"
-_BOX = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]|\({_NUMBER},{_NUMBER}\)\s*,\s*\({_NUMBER},{_NUMBER}\)")
 
 
 class SeenPixels:
@@ -30,26 +27,16 @@ class SeenPixels:
         if not example.images:
             return example
         space = seen_space(self.policy, example)
-        answer = example.answer and rewritten(example.answer, example.box_space, space, example.id)
+        answer = example.answer
+        if answer is not None:
+            try:
+                answer = rewritten(answer, example.box_space, space)
+            except ValueError as error:
+                raise DataError(f"example {example.id!r}: {error}, so that they cannot follow the resolution") from None
         return replace(example, answer=answer, box_space=space)
 
 
-def rewritten(answer: str, before: BoxSpace, after: BoxSpace, id: str) -> str:
-    """The answer with the numbers of its boxes in another space, rounded; everything else stays as it is."""
-    parsed = parse_boxes(answer)
-    if not parsed.spans:
-        return answer
-    scale = (after.width / before.width, after.height / before.height) * 2
-    boxes: Iterator[tuple[float, ...]] = iter(parsed.xyxy)
-
-    def written(found: re.Match[str]) -> str:
-        numbers = iter(str(round(x * by)) for x, by in zip(next(boxes, ()), scale, strict=True))
-        return re.sub(_NUMBER.replace(r"\s*", ""), lambda _: next(numbers), found.group())
-
-    pieces, end = [], 0
-    for start, stop in parsed.spans:
-        pieces += [answer[end:start], _BOX.sub(written, answer[start:stop])]
-        end = stop
-    if parsed.status != "ok" or next(boxes, None) is not None:
-        raise DataError(f"example {id!r}: the boxes of its answer cannot be rewritten in pixels ({parsed.status})")
-    return "".join([*pieces, answer[end:]])
+def rewritten(answer: str, before: BoxSpace, after: BoxSpace) -> str:
+    """The answer with its boxes in another space, in whole numbers; everything else stays as it is."""
+    boxes = boxes_in(answer, before)
+    return answer if boxes is None else with_corners(answer, np.rint(boxes.to(after).xyxy).astype(np.int64))

@@ -66,6 +66,11 @@ def load_source(spec: str | Mapping[str, object], *, seed: int, base: Path) -> E
     return CocoSource(_path(given["coco"], base), images=images, prompt=given["prompt"], answer=answer)
 
 
+def is_made(spec: object) -> bool:
+    """Whether the examples are made, as many as one asks for, and not read from a file."""
+    return isinstance(spec, str) and spec in SHIPPED and not spec.endswith("/test")
+
+
 def read_source(spec: Mapping[str, object], *, base: Path) -> ExampleSource:
     """The examples of a published file: `{read: medqa, path: medqa/test.jsonl}`.
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64
 
-from groundrl.experiments.data.jsonl import FIRST, JsonLines
+from groundrl.experiments.data.jsonl import JsonLines, first_columns
 from groundrl.experiments.data.values import shown
 
 KEY = "key"  # the column that holds the key of each record, where a JSON file is one object of records
@@ -94,7 +94,7 @@ class JsonRecords:
             self.starts, self.lines, self.keys = _records(self.text)
         except (UnicodeDecodeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not a JSON list of objects, nor an object of objects: {error}") from None
-        self.columns = tuple(dict.fromkeys(name for index in range(min(len(self), FIRST)) for name in self.row(index)))
+        self.columns = first_columns(self)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -124,7 +124,9 @@ def _records(text: str) -> tuple[Int64[np.ndarray, "records"], Int64[np.ndarray,
     while text[place : place + 1] != closing:
         if keys is not None:
             key, place = decoder.raw_decode(text, place)
-            keys.append(str(key))
+            if not isinstance(key, str):
+                raise ValueError(f"{shown(key)} stands where a key should")
+            keys.append(key)
             place = _after_space(text, place)
         starts.append(place)
         place = _after_space(text, decoder.raw_decode(text, place)[1])

@@ -12,21 +12,24 @@ from groundrl.experiments.bench.rollouts.measure import operations
 from groundrl.experiments.bench.rollouts.plots import draw
 from groundrl.rollout.engine import Sampling
 
+SECONDS = {
+    "update/ours": (1.0, 2.0),
+    "update/trl": (7.0, 6.0),
+    "update/trl_compact": (5.0, 5.5),
+    "update/padded": (4.0, 3.0),
+    "generate/ours": (2.0, 1.5),
+    "generate/trl": (9.0, 8.0),
+    "generate/padded": (3.0, 5.0),
+}
 TIMES = {
     "seconds": {
-        "update/ours": 1.0,
-        "update/trl": 6.0,
-        "update/trl_compact": 5.0,
-        "update/padded": 4.0,
-        "generate/ours": 2.0,
-        "generate/trl": 8.0,
-        "generate/padded": 3.0,
+        **{f"{name}/float32": seconds for name, (seconds, _) in SECONDS.items()},
+        **{f"{name}/bfloat16": seconds for name, (_, seconds) in SECONDS.items()},
         "optimizer": 1.0,
     },
     "bound": 5.5,
-    "floor": 0.5,
+    "floor": {"float32": 0.5, "bfloat16": 0.25},
     "prompt": 512,
-    "precision": "float32",
     "threads": 2,
     "forms": ["padded"],
 }
@@ -69,21 +72,26 @@ def test_an_answer_goes_on_to_its_full_length():
 
 
 def test_the_entry_of_a_case_by_hand():
-    """Step: sampling, update and optimizer: 2 + 1 + 1 = 4 against 8 + 6 + 1 = 15, or 8 + 5 + 1 = 14."""
+    """Step: sampling, update and optimizer, each at its best: ours 2 + 1 + 1 = 4 in float32 (1.5 + 2 + 1 in bfloat16),
+    TRL 8 + 6 + 1 = 15 in bfloat16 (9 + 7 + 1), without its prompt head 8 + 5.5 + 1 = 14.5, padded 3 + 4 + 1."""
     entry = report.combine(TIMES, MEMORY)
+    precision = {"ours": "float32", "trl": "bfloat16", "trl_compact": "bfloat16", "padded": "float32"}
+    assert entry["precision"] == precision
     assert entry["step"] == {
         "ours": 4.0,
         "trl": 15.0,
         "padded": 8.0,
         "ratio": 15 / 4,
-        "ratio_without_prompt_head": 14 / 4,
+        "ratio_without_prompt_head": 14.5 / 4,
         "bound": 5.5,
     }
     assert entry["peak_memory"]["ratio"] == 4.0
-    assert entry["update"]["ratio_without_prompt_head"] == 5.0
+    assert entry["update"]["ratio_without_prompt_head"] == 5.5
     assert entry["update_over_floor"] == 2.0
     ragged = {**TIMES, "seconds": {n: v for n, v in TIMES["seconds"].items() if not n.startswith("generate")}}
-    assert "step" not in report.combine(ragged, MEMORY)
+    entry = report.combine(ragged, MEMORY)
+    assert "step" not in entry
+    assert entry["precision"] == {**precision, "trl_compact": "float32", "padded": "bfloat16"}
 
 
 def test_one_case_is_written_beside_the_others(tmp_path, monkeypatch):
@@ -100,13 +108,13 @@ def test_one_case_is_written_beside_the_others(tmp_path, monkeypatch):
     (tmp_path / "BENCHMARKS.md").write_text((tmp_path / "BENCHMARKS.md").read_text() + "\nAfter.\n")
     ratios = report.bench_rollouts(second, tmp_path)
     assert ratios[f"{second}, update: TRL's over ours"] == 6.0
-    assert asked[0] == (first,)
+    assert asked[:2] == [(first,), (first, "ours", "float32")]
     assert list(json.loads((tmp_path / report.RESULTS).read_text())["cases"]) == [first, second]
     text = (tmp_path / "BENCHMARKS.md").read_text()
     assert text.startswith("# Benchmarks\n\nBefore.\n")
     assert text.endswith("\nAfter.\n")
     assert text.count("## Rollouts and updates") == 1
-    assert f"| {second} | update | 1 s | 6 s | 4 s | 6.00 (5.00) | 4.00 | 5.50 |" in text
+    assert f"| {second} | update | 1.00 s (f) | 6.00 s (b) | 4.00 s (f) | 6.00 (5.50) | 4.00 | 5.50 |" in text
     with pytest.raises(ValueError, match="there is no case 'x'; choose from tiny text"):
         report.bench_rollouts("x", tmp_path)
 

@@ -69,6 +69,12 @@ def test_boxes_follow_the_resolution(vl_policy, vl_examples):
     assert SeenPixels([text], vl_policy)[0] is text
 
 
+def test_boxes_that_cannot_be_read_are_named(vl_policy, vl_examples):
+    broken = Example(id="b", prompt="", images=vl_examples[0].images[:1], answer="<box>[[1, 2, 3]]</box>")
+    with pytest.raises(DataError, match=r"example 'b': the boxes in .* cannot be read"):
+        SeenPixels([broken], vl_policy)[0]
+
+
 def test_every_form_of_boxes_is_rewritten_and_nothing_else():
     half = pixel(500, 2000)
     for before, after in {
@@ -82,6 +88,4 @@ def test_every_form_of_boxes_is_rewritten_and_nothing_else():
         "no boxes, 3 words": "no boxes, 3 words",
         "<box>[]</box>": "<box>[]</box>",
     }.items():
-        assert rewritten(before, rel1000, half, "a") == after
-    with pytest.raises(DataError, match="example 'a': the boxes of its answer cannot be rewritten in pixels"):
-        rewritten("<box>[[1, 2, 3]]</box>", rel1000, half, "a")
+        assert rewritten(before, rel1000, half) == after

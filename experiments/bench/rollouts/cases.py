@@ -20,6 +20,7 @@ from groundrl.rollout.policy import Policy
 from groundrl.rollout.prompts import Prompt
 
 Shape = Literal["tiny", "135m", "qwen3_vl"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Case:
 
     `shortest`: completions have from so many tokens on, evenly; then only the update is measured, for TRL has no way
     to end its rows at given lengths. `rows`: at most so many of a padded batch at once, or it would not fit.
+    `precisions`: those that are tried, of which each contender's best counts.
     """
 
     shape: Shape
@@ -38,6 +40,7 @@ class Case:
     shortest: int | None = None
     rows: int = 64
     repeats: int = 5
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
 
     @property
     def lengths(self) -> list[int]:
@@ -56,7 +59,7 @@ CASES = {
     "tiny text, prompt 256": Case(shape="tiny", prompt=256, completion=32, group=8),
     "tiny text, prompt 512": Case(shape="tiny", prompt=512, completion=32, group=8),
     "135M, prompt 512 x 8": Case(shape="135m", prompt=512, completion=32, group=8),
-    "135M, prompt 1024 x 16": Case(shape="135m", prompt=1024, completion=32, group=16, rows=4, repeats=3),
+    "135M, prompt 1024 x 16": Case(shape="135m", prompt=1024, completion=32, group=16, rows=4, repeats=3, precisions=("bfloat16",)),
     "tiny Qwen3-VL, 256 x 256 pixels": Case(shape="qwen3_vl", prompt=0, completion=32, group=8),
     "tiny text, prompt 20, completion 160": Case(shape="tiny", prompt=20, completion=160, group=8),
     "tiny text, prompt 20, completion 320": Case(shape="tiny", prompt=20, completion=320, group=8),
@@ -74,7 +77,7 @@ class ReadyPolicy(Policy):
         return self.prompts[example.id]
 
 
-def build(case: Case, dtype: Literal["float32", "bfloat16"]) -> tuple[ReadyPolicy, list[Example]]:
+def build(case: Case, dtype: Precision) -> tuple[ReadyPolicy, list[Example]]:
     """The policy with random weights, always the same, which never ends an answer by itself; and its examples."""
     torch.manual_seed(0)
     if case.shape == "qwen3_vl":

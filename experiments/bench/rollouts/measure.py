@@ -1,6 +1,6 @@
-"""One case in one process: `python -m groundrl.experiments.bench.rollouts.measure CASE [CONTENDER]` prints JSON.
+"""One case in one process, which prints JSON: `python -m groundrl.experiments.bench.rollouts.measure CASE`.
 
-With a contender it prints the peak of memory of its update, above the level after a small one.
+With `CONTENDER PRECISION` behind it prints the peak of memory of its update, above the level after a small one.
 """
 
 from __future__ import annotations
@@ -14,24 +14,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from groundrl.experiments.bench.rollouts.cases import CASES, Case, ReadyPolicy, build, random_completions
+from groundrl.experiments.bench.rollouts.cases import CASES, Case, Precision, ReadyPolicy, build, random_completions
 from groundrl.experiments.bench.rollouts.contenders import Completions, Contender, Ours, Padded, Trl
 from groundrl.rollout.costs import Costs
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.prompts import Prompt
 
-# For all: in bfloat16 this project gains more than TRL (135M, 512 x 8, an update: 5.3 s to 3.5 s; TRL 38 s to 32 s).
-PRECISION: Literal["float32", "bfloat16"] = "float32"
 CONTENDERS = ("ours", "trl", "trl_compact", "padded")
 
 
-def matrix_rate() -> float:
-    """Operations a second of a large matrix product in that precision, the best of five."""
-    left, right = (torch.randn(1024, 1024).to(getattr(torch, PRECISION)) for _ in range(2))
+def matrix_rate(precision: Precision) -> float:
+    """Operations a second of a large matrix product in this precision, the best of five."""
+    left, right = (torch.randn(1024, 1024).to(getattr(torch, precision)) for _ in range(2))
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
@@ -49,11 +47,15 @@ def contender(name: str, case: Case, policy: Any, examples: Any) -> Contender:
 
 
 def measure_times(case: Case, repeats: int | None = None) -> dict[str, Any]:
-    """Medians in seconds of `generate`, `update` and `optimizer`, interleaved; and what the update needs at least."""
-    policy, examples = build(case, PRECISION)
-    runners = {name: contender(name, case, policy, examples) for name in CONTENDERS}
+    """Medians in seconds of `update/WHO/PRECISION`, `generate/WHO/PRECISION` and `optimizer`, all interleaved.
+
+    And what the update needs at least in each precision.
+    """
+    built = {precision: build(case, precision) for precision in case.precisions}
+    runners = {
+        (name, precision): contender(name, case, *built[precision]) for name in CONTENDERS for precision in built
+    }
     completions = random_completions(case)
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-9)
     seconds: dict[str, list[float]] = {}
 
     def clock(name: str, work: Callable[[], Any]) -> None:
@@ -61,35 +63,41 @@ def measure_times(case: Case, repeats: int | None = None) -> dict[str, Any]:
         work()
         seconds.setdefault(name, []).append(time.perf_counter() - start)
 
-    for name in ("ours", "trl", "padded"):
-        _warm_up(name, case, policy, examples)
-    _settle(runners["ours"], completions)
+    for precision, (policy, examples) in built.items():
+        for name in ("ours", "trl", "padded"):
+            _warm_up(name, case, policy, examples)
+        _settle(runners["ours", precision], completions)
+    policy, examples = built[case.precisions[0]]
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-9)
     optimizer.step()  # makes its state
     for repeat in range(repeats or case.repeats):
-        order = [*CONTENDERS[repeat % 4 :], *CONTENDERS[: repeat % 4]]  # none is always first, with a cold memory
-        for name in order:
-            policy.model.zero_grad(set_to_none=True)
-            clock(f"update/{name}", partial(_in_mode, runners[name], completions))
-        clock("optimizer", optimizer.step)
-        if case.shortest is None:
-            for name in [name for name in order if name != "trl_compact"]:
-                policy.model.eval()
-                clock(f"generate/{name}", runners[name].generate)
+        order = list(runners)
+        place = repeat * len(built) % len(order)
+        for name, precision in order[place:] + order[:place]:  # none is always first, with a cold memory
+            runner, model = runners[name, precision], built[precision][0].model
+            model.zero_grad(set_to_none=True)
+            clock(f"update/{name}/{precision}", partial(_in_mode, runner, completions))
+            if precision == case.precisions[0] and name == "ours":
+                clock("optimizer", optimizer.step)
+            if case.shortest is None and name != "trl_compact":
+                model.eval()
+                clock(f"generate/{name}/{precision}", runner.generate)
+            model.zero_grad(set_to_none=True)
     prompt = len(policy.encode(examples[0]))
+    least = 3 * operations(policy, case, prompt)
     return {
         "seconds": {name: statistics.median(values) for name, values in seconds.items()},
         "bound": case.bound(prompt),
         "prompt": prompt,
-        "precision": PRECISION,
         "threads": torch.get_num_threads(),
-        "floor": 3 * operations(policy, case, prompt) / matrix_rate(),
-        "forms": _forms(runners["ours"]),
+        "floor": {precision: least / matrix_rate(precision) for precision in built},
+        "forms": _forms(runners["ours", case.precisions[0]]),
     }
 
 
-def measure_memory(case: Case, name: str) -> dict[str, Any]:
+def measure_memory(case: Case, name: str, precision: Precision) -> dict[str, Any]:
     """Bytes that the update takes at its peak beyond what the process holds after a small one."""
-    policy, examples = build(case, PRECISION)
+    policy, examples = build(case, precision)
     _warm_up(name, case, policy, examples)
     runner = contender(name, case, policy, examples)
     if isinstance(runner, Ours):
@@ -161,5 +169,6 @@ def _memory(field: str) -> int:
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
     chosen = CASES[sys.argv[1]]
-    found = measure_memory(chosen, sys.argv[2]) if len(sys.argv) > 2 else measure_times(chosen)
+    wanted: Any = sys.argv[2:]  # a contender and its precision
+    found = measure_memory(chosen, *wanted) if wanted else measure_times(chosen)
     print(json.dumps(found))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from groundrl.experiments.bench.section import write_section
 from groundrl.rollout.records import write_text
 
 PICTURE = "experiments/pictures/rollouts.png"
@@ -37,7 +38,7 @@ def bench_rollouts(case: str | None = None, folder: Path = Path()) -> dict[str, 
         else:
             raise ValueError(f"there is no case {name!r}; choose from {', '.join(CASES)} and plots")
         write_text(json.dumps(content, indent=2) + "\n", path)
-        _write_section(section(content), folder / "BENCHMARKS.md")
+        write_section(section(content), folder / "BENCHMARKS.md", start=START, end=END)
     return {
         f"{name}, {part}: TRL's over ours": values[part]["ratio"]
         for name, values in content["cases"].items()
@@ -48,25 +49,43 @@ def bench_rollouts(case: str | None = None, folder: Path = Path()) -> dict[str, 
 
 def _case(name: str) -> dict[str, Any]:
     times = _process(name)
-    memory = {who: _process(name, who)["bytes"] for who in ("ours", "trl", "padded")}
+    memory = {who: _process(name, who, best(times, who))["bytes"] for who in ("ours", "trl", "padded")}
     return combine(times, memory)
+
+
+def parts_of(times: Mapping[str, Any], who: str, precision: str) -> dict[str, float]:
+    """Seconds of `update`, and where it was measured of `generate` and the whole `step`, in one precision."""
+    seconds = times["seconds"]
+    own = {"update": seconds[f"update/{who}/{precision}"]}
+    generated = seconds.get(f"generate/{'trl' if who == 'trl_compact' else who}/{precision}")
+    if generated is not None:
+        own |= {"generate": generated, "step": generated + own["update"] + seconds["optimizer"]}
+    return own
+
+
+def best(times: Mapping[str, Any], who: str) -> str:
+    """The precision in which a contender's step, or where there is none its update, took the least time."""
+
+    def cost(precision: str) -> float:
+        own = parts_of(times, who, precision)
+        return own.get("step", own["update"])
+
+    precisions: list[str] = list(times["floor"])
+    return min(precisions, key=cost)
 
 
 def combine(times: Mapping[str, Any], memory: Mapping[str, float]) -> dict[str, Any]:
     """The case's entry in the JSON: for each part the three figures, and how many times ours is TRL's.
 
-    `ratio_without_prompt_head`: with TRL's head on completions alone, as on CUDA; its memory is the same, for
-    its head works in tiles. The bound of memory is that of tokens, which activations follow.
+    Each contender in its best precision. `ratio_without_prompt_head`: with TRL's head on completions alone, as on
+    CUDA; its memory is the same, for its head works in tiles. The bound of memory is that of tokens, which activations
+    follow.
     """
-    seconds = times["seconds"]
-    parts: dict[str, dict[str, float]] = {
-        who: {"update": seconds[f"update/{who}"], "peak_memory": memory["trl" if who == "trl_compact" else who]}
-        for who in ("ours", "trl", "trl_compact", "padded")
+    chosen = {who: best(times, who) for who in ("ours", "trl", "trl_compact", "padded")}
+    parts = {
+        who: {**parts_of(times, who, chosen[who]), "peak_memory": memory["trl" if who == "trl_compact" else who]}
+        for who in chosen
     }
-    for who, own in parts.items():
-        generated = seconds.get(f"generate/{'trl' if who == 'trl_compact' else who}")
-        if generated is not None:
-            own |= {"generate": generated, "step": generated + own["update"] + seconds["optimizer"]}
     return {
         part: {
             **{who: parts[who][part] for who in ("ours", "trl", "padded")},
@@ -77,8 +96,9 @@ def combine(times: Mapping[str, Any], memory: Mapping[str, float]) -> dict[str, 
         for part in PARTS
         if part in parts["ours"]
     } | {
-        "update_over_floor": parts["ours"]["update"] / times["floor"],
-        **{name: times[name] for name in ("prompt", "precision", "threads", "forms")},
+        "update_over_floor": parts["ours"]["update"] / times["floor"][chosen["ours"]],
+        "precision": chosen,
+        **{name: times[name] for name in ("seconds", "prompt", "threads", "forms")},
     }
 
 
@@ -100,7 +120,8 @@ def section(content: Mapping[str, Any]) -> str:
         "`groundrl bench rollouts`: the same work by this project, by TRL's own methods, and by this project with a",
         "prompt for every completion (`padded`). Each case in a fresh process, interleaved, medians; peak memory above",
         "the level after a small update. `x` is how many times ours; in brackets with TRL's head on completions alone,",
-        "as on CUDA (on the CPU it scores prompts too). The bound is G(P + C) / (P + GC).",
+        "as on CUDA (on the CPU it scores prompts too). Each in its best of float32 (f) and bfloat16 (b). The bound is",
+        "G(P + C) / (P + GC).",
         "",
         "| case | part | ours | TRL | padded | x TRL | x padded | bound |",
         "|---|---|---|---|---|---|---|---|",
@@ -108,29 +129,21 @@ def section(content: Mapping[str, Any]) -> str:
     for name, values in content["cases"].items():
         for part in PARTS:
             if part in values:
-                lines.append(_row(name, part, values[part]))
+                lines.append(_row(name, part, values[part], values["precision"]))
     floors = [f"{name}: {v['update_over_floor']:.2f}" for name, v in content["cases"].items() if "135M" in name]
     if floors:  # the operations of a vision tower are not counted
         lines += ["", f"Our update over its operations at the rate of a large matrix product: {', '.join(floors)}."]
-    settings = sorted({f"{v['precision']}, {v['threads']} threads" for v in content["cases"].values()})
-    lines += ["", f"In {'; '.join(settings)}."] if settings else []
+    threads = sorted({str(v["threads"]) for v in content["cases"].values()})
+    lines += ["", f"With {' or '.join(threads)} threads."] if threads else []
     if "curves" in content:
         lines += ["", f"![Cost of an update against group size, prompt length and number of groups]({PICTURE})"]
     return "\n".join([*lines, END])
 
 
-def _row(name: str, part: str, values: Mapping[str, float]) -> str:
+def _row(name: str, part: str, values: Mapping[str, float], precision: Mapping[str, str]) -> str:
     unit, scale = ("MB", 1e-6) if part == "peak_memory" else ("s", 1.0)
-    cells = [f"{values[who] * scale:.3g} {unit}" for who in ("ours", "trl", "padded")]
+    cells = [f"{values[who] * scale:#.3g} {unit} ({precision[who][0]})" for who in ("ours", "trl", "padded")]
     ratio = f"{values['ratio']:.2f} ({values['ratio_without_prompt_head']:.2f})"
     padded = values["padded"] / values["ours"]
     label = part.replace("_", " ")
     return f"| {name} | {label} | {' | '.join(cells)} | {ratio} | {padded:.2f} | {values['bound']:.2f} |"
-
-
-def _write_section(text: str, path: Path) -> None:
-    """Put it where it stood before, else at the end."""
-    before = path.read_text() if path.is_file() else "# Benchmarks\n"
-    head, found, rest = before.partition(START)
-    tail = rest.partition(END)[2] if found else ""
-    write_text(f"{head.rstrip()}\n\n{text}\n{tail}", path)
