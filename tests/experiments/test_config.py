@@ -73,7 +73,7 @@ def test_an_override_is_key_and_value():
 def test_a_missing_file_lists_the_recipes():
     with pytest.raises(
         ConfigError,
-        match="no file and no recipe 'nothing'; the recipes are ablation, base, dapo, medmo, medmo/stage1, medmo/stage2",
+        match="no file and no recipe 'nothing'; the recipes are ablation, base, dapo, medmo, medmo/stage1",
     ):
         find_config("nothing")
 
