@@ -216,6 +216,56 @@ def test_the_stages_of_the_readme_run(tiny_vl, tmp_path, monkeypatch):
     assert (run.folder / "checkpoints" / "general" / "best" / "best.json").is_file()
 
 
+def run(command: str) -> subprocess.CompletedProcess[str]:
+    """A line of the README, as a user types it."""
+    words = f"{sys.executable} -m groundrl.experiments.cli {command.removeprefix('groundrl ')}"
+    return subprocess.run(words, shell=True, capture_output=True, text=True)
+
+
+def test_a_model_is_evaluated_and_asked_as_it_says(work):
+    question = {
+        "question": "Which?",
+        "answer": "a",
+        "answer_idx": "A",
+        "options": {"A": "a", "B": "b"},
+        "meta_info": "",
+    }
+    (work / "medqa").mkdir()
+    (work / "medqa" / "test.jsonl").write_text(json.dumps(question) + "\n")
+    (work / "plan.yaml").write_text(block("yaml", "# plan.yaml"))
+    (work / "cells.png").write_bytes(NucleiCrops("test")[3].images[0].source)
+    evaluate, predict = block("bash", "groundrl predict").splitlines()
+    done = run(f"{evaluate} data.nuclei.limit=3")
+    assert done.returncode == 0, done.stderr
+    content = json.loads((work / "evaluated" / "evaluation.json").read_text())
+    assert set(content["datasets"]) == {"medqa", "nuclei"}
+    assert "medevalkit" in (work / "evaluated" / "evaluation.md").read_text()
+    done = run(predict)
+    assert done.returncode == 0, done.stderr
+    assert {file.suffix for file in (work / "predicted").iterdir()} == {".json", ".png"}
+
+
+def test_data_are_checked_and_cut_as_it_says(work, tiny_vl):
+    user_files(work, tiny_vl)
+    for folder, name in (("pictures", "image.png"), ("masks", "mask.png")):
+        (work / folder).mkdir()
+        picture = Image.open(ROOT / "experiments" / "data" / "nuclei" / name)
+        picture.save(work / folder / "a.png")
+        picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(work / folder / "b.png")
+    check, cut = (line.partition("#")[0].strip() for line in block("bash", "groundrl data check").splitlines())
+    done = run(check)
+    assert done.returncode == 1, "the README's train and test show one picture"
+    assert "1 leak(s)" in done.stdout
+    done = run(f"{cut} --crops 20 --size 64")
+    assert done.returncode == 0, done.stderr
+    assert {"train.jsonl", "test.jsonl", "README.md"} <= {file.name for file in (work / "cells").iterdir()}
+    spec = yaml.safe_load(re.search(r"`data: (\{train: \{images: pictures.*?\}\})`", README).group(1))["train"]
+    assert len(load_source(spec, seed=0, base=work)) == 2
+    assert len(list((ROOT / "experiments" / "data" / "maps").glob("*.yaml"))) == int(
+        re.search(r"(\d+) maps of columns ship", README).group(1)
+    )
+
+
 def test_the_audits_exit_as_it_says(work):
     for line in block("bash", "groundrl audit").splitlines():
         command, code = re.fullmatch(r"groundrl (audit .*?) +# exit code (\d).*", line).groups()
