@@ -67,6 +67,19 @@ def test_the_readme_says_what_the_quickstart_gained():
     assert all(gain["mean"] >= claimed[4] and gain["ci95"][0] > claimed[5] for gain in gains)
 
 
+def test_the_stages_of_medmo_are_those_of_the_run():
+    found = results("medmo_tiny")
+    for stage, values in found["stages"].items():
+        cells = []
+        for metric in ("iou_mean", "iou_mean_greedy"):
+            low, high = found["ci95"][stage][metric]
+            cells.append(f"{values[metric]:.3f} [{low:.3f}, {high:.3f}]")
+        assert f"| {stage} | {cells[0]} | {cells[1]} |" in BENCHMARKS
+    for metric in ("iou_mean", "iou_mean_greedy"):
+        low, high = found["difference"][metric]["ci95"]
+        assert f"{found['difference'][metric]['mean']:+.3f} [{low:+.3f}, {high:+.3f}]" in BENCHMARKS
+
+
 def test_every_algorithm_lifts_the_quickstart():
     for algorithm in results("algorithms")["algorithms"].values():
         for metric, lift in algorithm["lift"].items():
