@@ -16,6 +16,7 @@ from groundrl.experiments.bench import (
     evidence_resume,
     evidence_statistics,
 )
+from groundrl.experiments.bench.rollouts.report import section
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "bench" / "results"
@@ -65,6 +66,10 @@ def test_the_readme_says_what_the_quickstart_gained():
     assert claimed[:4] == [pytest.approx(mean, abs=0.005) for mean in means]
     gains = [seed["difference_from_sft"]["rl"][metric] for seed in seeds for metric in ("iou_mean", "iou_mean_greedy")]
     assert all(gain["mean"] >= claimed[4] and gain["ci95"][0] > claimed[5] for gain in gains)
+
+
+def test_the_section_on_rollouts_is_that_of_the_results():
+    assert section(results("rollouts")) in BENCHMARKS
 
 
 def test_the_stages_of_medmo_are_those_of_the_run():
