@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+BASE = Path(__file__).parent / "base"  # the embedded model
+
 
 class Strict(BaseModel):
     """Frozen; unknown keys are refused."""
@@ -67,5 +69,5 @@ class CriticConfig(Strict):
 def model_path(name: str, base: Path) -> str | Path:
     """The model that `model.path` names: the embedded one, a folder (relative to `base`), or an id."""
     if name == "base":
-        return Path(__file__).parent / "base"
+        return BASE
     return base / name if (base / name).exists() else name

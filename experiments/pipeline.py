@@ -31,6 +31,7 @@ from groundrl.experiments.figures import draw_run
 from groundrl.experiments.folder import Recorder, RunFolder
 from groundrl.experiments.hardware import lightning_hardware, make_fabric
 from groundrl.experiments.loggers import check_loggers
+from groundrl.experiments.model_config import model_path
 from groundrl.experiments.progress import Progress
 from groundrl.experiments.stage_config import RLStage, SFTStage
 from groundrl.experiments.stage_settings import lora_settings, rl_settings, sft_settings
@@ -43,8 +44,6 @@ from groundrl.rollout.policy import Policy
 from groundrl.rollout.records import write_table, write_text
 from groundrl.rollout.resolution import Resolution, set_resolution
 from groundrl.rollout.sampler import LocalEngine
-
-BASE = Path(__file__).parent / "base"
 
 
 class Pipeline:
@@ -225,7 +224,7 @@ class Pipeline:
 
     def _policy(self, checkpoint: Path | None) -> Policy:
         model = self.config.model
-        path = self._model_path() if checkpoint is None else checkpoint
+        path = model_path(model.path, self.base) if checkpoint is None else checkpoint
         policy = Policy.load(
             path,
             dtype=model.dtype,
@@ -238,12 +237,6 @@ class Pipeline:
         policy.version = 0 if checkpoint is None else policy_version(checkpoint)
         policy.model.to(self.fabric.device)
         return policy
-
-    def _model_path(self) -> str | Path:
-        if self.config.model.path == "base":
-            return BASE
-        relative = self.base / self.config.model.path
-        return relative if relative.exists() else self.config.model.path
 
     def _complete_stages(self) -> int:
         """How many stages need no training; the last of them is looked into, and made again where it is damaged."""

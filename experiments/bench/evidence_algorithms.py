@@ -70,9 +70,9 @@ def peak_memory() -> int:
 
 def summary(name: str, seeds: int, folder: Path) -> dict[str, Any]:
     """What an algorithm gained over the SFT checkpoints: each seed, and all together on the same crops."""
-    before = [_rows(start(seed, folder, 1), "sft") for seed in range(seeds)]
+    before = [evaluated(start(seed, folder, 1), "sft") for seed in range(seeds)]
     runs = [load_run(folder / f"algorithm-{name}-{seed}") for seed in range(seeds)]
-    after = [_rows(run, "rl") for run in runs]
+    after = [evaluated(run, "rl") for run in runs]
     costs = [json.loads((run.folder / "cost.json").read_text()) for run in runs]
     return {
         "settings": ALGORITHMS[name],
@@ -134,7 +134,8 @@ def main(
     print(table(found))
 
 
-def _rows(run: Run, stage: str) -> list[dict[str, Any]]:
+def evaluated(run: Run, stage: str) -> list[dict[str, Any]]:
+    """The test answers at the end of a stage."""
     rows: list[dict[str, Any]] = pq.read_table(run.folder / "evaluation" / f"{stage}.parquet").to_pylist()
     return rows
 

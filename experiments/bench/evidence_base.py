@@ -17,7 +17,7 @@ from scipy.stats import bootstrap
 from groundrl.experiments.config_file import load_config
 from groundrl.experiments.data import RenderedCells
 from groundrl.experiments.evaluation import set_iou
-from groundrl.experiments.pipeline import BASE
+from groundrl.experiments.model_config import BASE
 from groundrl.experiments.run import train
 from groundrl.rollout.engine import Sampling, seed_key
 from groundrl.rollout.policy import Policy

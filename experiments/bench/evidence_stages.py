@@ -15,12 +15,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import typer
 
+from groundrl.experiments.bench.evidence_algorithms import evaluated, interval
 from groundrl.experiments.config_file import load_config
 from groundrl.experiments.evaluation import difference, summarize
-from groundrl.experiments.run import Run, load_run, train
+from groundrl.experiments.run import load_run, train
 from groundrl.rollout.records import write_text
 
 METRICS = ("iou_mean", "iou_mean_greedy")
@@ -46,7 +46,7 @@ def arm(real_steps: int, seed: int, steps: int | None, folder: Path, threads: in
 def summary(real_steps: int, seed: int, folder: Path) -> dict[str, Any]:
     """Before and after RL, and the gain with its interval over blocks of the test crops."""
     run = load_run(folder / f"stages-{real_steps}-{seed}")
-    before, after = _rows(run, "sft"), _rows(run, "rl")
+    before, after = evaluated(run, "sft"), evaluated(run, "rl")
     return {
         "real_steps": real_steps,
         "seed": seed,
@@ -64,9 +64,7 @@ def table(points: list[dict[str, Any]]) -> str:
     for point in points:
         cells: list[str] = []
         for metric in METRICS:
-            low, high = point["gain"][metric]["ci95"]
-            gain = f"{point['gain'][metric]['mean']:+.3f} [{low:+.3f}, {high:+.3f}]"
-            cells += [f"{point['before'][metric]:.3f}", gain]
+            cells += [f"{point['before'][metric]:.3f}", interval(point["gain"][metric])]
         lines.append(f"| {point['real_steps'] or 'none'} | {point['seed']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -120,11 +118,6 @@ def main(
     write_text(json.dumps({"schema": 1, "points": points}, indent=2) + "\n", results / "stages.json")
     draw(points, picture)
     print(table(points))
-
-
-def _rows(run: Run, stage: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(run.folder / "evaluation" / f"{stage}.parquet").to_pylist()
-    return rows
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def weights_stamp(model: str) -> str | None:
 
 def checkpoint_of(model: str) -> str:
     """The Hugging Face folder or id that a name stands for."""
-    from groundrl.experiments.pipeline import BASE
+    from groundrl.experiments.model_config import BASE
     from groundrl.experiments.run import RUNS, Run
 
     if model == "base":

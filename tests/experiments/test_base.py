@@ -5,7 +5,7 @@ import json
 import torch
 
 from groundrl.experiments.config_file import load_config
-from groundrl.experiments.pipeline import BASE
+from groundrl.experiments.model_config import BASE
 from groundrl.experiments.tiny import build_config, build_tokenizer
 from groundrl.rollout.policy import Policy
 

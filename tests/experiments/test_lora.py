@@ -6,7 +6,7 @@ from transformers import AutoModelForImageTextToText
 
 from groundrl.experiments import resume, train
 from groundrl.experiments.folder import Recorder
-from groundrl.experiments.pipeline import BASE
+from groundrl.experiments.model_config import BASE
 
 LORA = {
     "model.lora.rank": 4,
