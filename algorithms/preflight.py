@@ -130,9 +130,10 @@ def largest_gap(policy: Policy, groups: Sequence[Group], settings: RLSettings) -
 def memory_estimate(policy: Policy, settings: RLSettings) -> dict[str, int]:
     """Bytes by what takes them on one device, without what the framework itself and its fragments take.
 
-    Weights, gradients and AdamW's two moments are float32. Activations of a micro-batch of s tokens, width h and L
-    layers: 34 s h L bytes in 16 bit, twice that in 32 (Korthikanti et al., arXiv 2205.05198, equation 2, without the
-    attention scores, which sdpa does not keep); its logits in float32 with their log-softmax and gradient.
+    Weights as they are kept; gradients and AdamW's two moments are float32. Activations of a micro-batch of s tokens,
+    width h and L layers: 34 s h L bytes in 16 bit, twice that in 32 (Korthikanti et al., arXiv 2205.05198, equation 2,
+    without the attention scores, which sdpa does not keep), or with gradient checkpointing those of one layer and every
+    layer's input in float32; its logits in float32 with their log-softmax and gradient.
     """
     text = policy.model.config.get_text_config()
     parameters = list(policy.model.parameters())
@@ -141,12 +142,14 @@ def memory_estimate(policy: Policy, settings: RLSettings) -> dict[str, int]:
     tokens = settings.micro_batch_tokens
     width = 2 if policy.autocast_enabled else 4
     whole = trained == size  # else the reference is the adapter switched off
+    layers = text.num_hidden_layers
+    kept = 17 * width + 4 * layers if policy.model.is_activation_checkpointing else 17 * width * layers
     return {
-        "weights": 4 * size,
-        **({"reference": 4 * size} if settings.clipping.kl_coef > 0 and whole else {}),
+        "weights": sum(p.numel() * p.element_size() for p in parameters),
+        **({"reference": width * size} if settings.clipping.kl_coef > 0 and whole else {}),
         "gradients": 4 * trained,
         "optimizer": 8 * trained,
-        "activations": 17 * width * tokens * text.hidden_size * text.num_hidden_layers,
+        "activations": kept * tokens * text.hidden_size,
         "logits": 3 * 4 * tokens * text.vocab_size,
     }
 

@@ -44,6 +44,7 @@ from groundrl.rollout.policy import Policy
 from groundrl.rollout.records import write_table, write_text
 from groundrl.rollout.resolution import Resolution, set_resolution
 from groundrl.rollout.sampler import LocalEngine
+from groundrl.rollout.storage import compact
 
 
 class Pipeline:
@@ -106,6 +107,8 @@ class Pipeline:
         if lora is None or lora == "off":
             return False
         policy.adapters.add(POLICY, lora_settings(lora), seed=self.config.seed)
+        if policy.autocast_enabled:
+            compact(policy.model, exported=True)
         return True
 
     def _loader(self, policy: Policy, name: str, *, reserve: int = 0, answers: bool = False) -> Loader:

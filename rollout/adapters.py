@@ -159,7 +159,7 @@ class _Merged(Mapping[str, Tensor]):
         path, _, leaf = inner.rpartition(".")
         if leaf != "weight":
             return self._tensors[inner]
-        weight: Tensor = dequantize_module_weight(self._modules[path]).detach()
+        weight: Tensor = dequantize_module_weight(self._modules[path]).detach().float()  # it may be kept in less
         layer: Any = self._modules.get(path.removesuffix(".base_layer"))
         if isinstance(layer, LoraLayer) and self.adapter in layer.r:
             weight = weight + layer.get_delta_weight(self.adapter)  # type: ignore[attr-defined]  # each kind has it
