@@ -12,12 +12,30 @@ from groundrl.experiments.data_cli import app as data
 from groundrl.experiments.eval_cli import evaluate, predict
 
 app = typer.Typer(
-    help="Reinforcement learning with verifiable rewards for vision-language and text models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(data, name="data")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("groundrl"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Reinforcement learning with verifiable rewards for vision-language and text models."""
+
+
 Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe such as quickstart.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="KEY=VALUE, such as stages.rl.steps=20 seed=3.")]
 LOG = "A run's folder or its name under runs/, TRL's completions, verl's rollouts, or JSON lines."
@@ -221,6 +239,15 @@ class Recoverable:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not self.folder.is_dir() or not (self.folder / "config.yaml").is_file():
             return
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which --help does without
+            first = str(error).split(". ")[0]
+            typer.echo(
+                f"\n{first}: in {self.folder / 'config.yaml'} lower the stage's micro_batch_tokens (rl) or "
+                "micro_batch_size (sft), set model.gradient_checkpointing or give model.lora, and "
+                f"go on with: groundrl resume {self.folder} --allow-changed",
+                err=True,
+            )
+            raise SystemExit(1)
         if isinstance(error, KeyboardInterrupt | OSError):
             what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"stopped by the system: {error}"
             typer.echo(f"\n{what}; what was recorded lies in {self.folder}", err=True)

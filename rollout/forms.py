@@ -76,6 +76,8 @@ def update_faults(
     for form in forms:
         try:
             found = _values(logprobs, form, prompt, completions)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             faults[form] = f"{form} stops with {type(error).__name__}: {error}"
         else:

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
+import torch
 
 from groundrl.experiments import load_run, resume
+from groundrl.experiments.cli import Recoverable
 
 CLI = [sys.executable, "-m", "groundrl.experiments.cli"]
 LONG = ["stages.sft.steps=1", "stages.sft.batch_size=4", "data.test=null", "stages.rl.steps=500"]
@@ -25,6 +28,11 @@ def test_help_lists_the_commands():
     done = run("--help")
     assert done.returncode == 0
     assert all(command in done.stdout for command in ("train", "resume", "eval", "bench"))
+
+
+def test_the_version_is_the_installed_one():
+    done = run("--version")
+    assert (done.returncode, done.stdout.strip()) == (0, version("groundrl"))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +139,16 @@ def test_a_full_disk_keeps_what_was_recorded_and_says_how_to_go_on(tmp_path):
         json.loads(line)
     assert len(load_run(folder).metrics) >= 5
     assert load_run(folder).rollouts.num_rows >= 5 * 4
+
+
+def test_a_full_device_is_one_sentence_that_says_what_to_lower(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text("name: a\n")
+    with pytest.raises(SystemExit) as left, Recoverable(tmp_path):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 892.00 MiB. GPU 0 has a total capacity of")
+    assert left.value.code == 1
+    message = capsys.readouterr().err
+    assert f"CUDA out of memory: in {tmp_path / 'config.yaml'} lower the stage's micro_batch_tokens (rl)" in message
+    assert f"go on with: groundrl resume {tmp_path} --allow-changed" in message
 
 
 def test_weights_that_do_not_fit_are_the_systems_fault_too(tmp_path):

@@ -226,6 +226,17 @@ class TestTrust:
         assert faults["packed"] is None
         assert faults["prefix"].startswith("prefix stops with RuntimeError"), "the check would have seen it too"
 
+    def test_too_little_memory_is_no_fault_of_a_form(self, wide_vl, prompts, monkeypatch):
+        """Dropped for that, every later update would be slower without a word; the run stops and says what to lower."""
+
+        def full(*arguments, **keys):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        monkeypatch.setitem(BUILD, "packed", full)
+        pair = [completion([5, 6, 7]), completion([8, 9])]
+        with pytest.raises(torch.OutOfMemoryError):
+            update_faults(CompletionLogprobs(wide_vl, temperature=1.0), ["packed"], prompts[1], pair)
+
     def test_the_check_sees_gradients_of_a_fresh_adapter(self, wide_vl, prompts):
         """Its A has none, since its B is zero: that of B is compared."""
         inject_adapter_in_model(LoraConfig(r=4, target_modules=r".*language_model.*q_proj"), wide_vl.model)
