@@ -5,7 +5,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: quickstart test clean evidence evidence-ablation evidence-algorithms evidence-audit evidence-base
-.PHONY: evidence-quickstart evidence-report evidence-resume evidence-stages evidence-statistics
+.PHONY: evidence-cuda evidence-quickstart evidence-report evidence-resume evidence-stages evidence-statistics
 
 quickstart: .venv/installed
 	$(BIN)/groundrl train quickstart --overwrite
@@ -37,6 +37,9 @@ evidence-algorithms: .venv/installed
 evidence-resume: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_resume
 
+evidence-cuda: .venv/installed
+	$(BIN)/python -m groundrl.experiments.bench.evidence_cuda
+
 evidence-stages: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_stages
 
@@ -46,6 +49,9 @@ evidence-statistics: .venv/installed
 # 8 seeds: hours. It goes on where it was.
 evidence-ablation: .venv/installed
 	$(BIN)/groundrl sweep ablation name=ablation-8 seeds=8 --processes 2 --runs runs/evidence
+	cp runs/evidence/ablation-8/ablation.md experiments/bench/results/ablation.md
+	cp runs/evidence/ablation-8/results.parquet experiments/bench/results/ablation.parquet
+	cp runs/evidence/ablation-8/ablation.png experiments/pictures/ablation.png
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
