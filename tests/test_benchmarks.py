@@ -1,16 +1,20 @@
 """The figures in BENCHMARKS.md and README.md are those of the committed results, and no others."""
 
+import itertools
 import json
 import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import scipy.stats
 
 from groundrl.experiments.bench import (
     data,
     evidence_algorithms,
     evidence_audit,
+    evidence_cuda,
     evidence_quickstart,
     evidence_report,
     evidence_resume,
@@ -43,8 +47,9 @@ def report_table() -> str:
         evidence_statistics.table(results("statistics")["rows"]),
         evidence_resume.table(results("resume")["algorithms"]),
         data.section(results("data")),
+        evidence_cuda.table(results("cuda")),
     ],
-    ids=["quickstart", "controls", "audit", "report", "algorithms", "statistics", "resume", "data"],
+    ids=["quickstart", "controls", "audit", "report", "algorithms", "statistics", "resume", "data", "cuda"],
 )
 def test_the_tables_are_those_of_the_results(table):
     assert table in BENCHMARKS
@@ -83,6 +88,31 @@ def test_the_stages_of_medmo_are_those_of_the_run():
     for metric in ("iou_mean", "iou_mean_greedy"):
         low, high = found["difference"][metric]["ci95"]
         assert f"{found['difference'][metric]['mean']:+.3f} [{low:+.3f}, {high:+.3f}]" in BENCHMARKS
+
+
+def test_the_readme_shows_what_the_ablation_found_whatever_it_says():
+    for line in (RESULTS / "ablation.md").read_text().splitlines():
+        if line.startswith(("| ", "- ")):
+            assert line in README
+
+
+def test_the_ablation_is_that_of_its_values():
+    """Means, t intervals, d_z and exact sign-flip p, by scipy and by all 256 sign patterns, from the seeds' values."""
+    rows = [row for row in pq.read_table(RESULTS / "ablation.parquet").to_pylist() if row["metric"] == "iou_mean"]
+    arms = {row["arm"] for row in rows}
+    values = {arm: np.array([row["value"] for row in rows if row["arm"] == arm]) for arm in arms}
+    signs = np.array(list(itertools.product((-1, 1), repeat=8)))
+    for arm, found in values.items():
+        line = next(line for line in README.splitlines() if line.startswith(f"| {arm} | "))
+        low, high = scipy.stats.t.interval(0.95, 7, found.mean(), scipy.stats.sem(found))
+        assert f"| {found.mean():.3f} [{low:.3f}, {high:.3f}] |" in line
+        if arm in ("start", "full"):
+            continue
+        difference = found - values["full"]
+        low, high = scipy.stats.t.interval(0.95, 7, difference.mean(), scipy.stats.sem(difference))
+        p = np.mean(np.abs(signs @ difference) >= abs(difference.sum()) - 1e-12)
+        assert f"| {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}] |" in line
+        assert f"| {difference.mean() / difference.std(ddof=1):+.2f} | {p:.3g} | " in line
 
 
 def test_every_algorithm_lifts_the_quickstart():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from groundrl.experiments.bench.rollouts import report
-from groundrl.experiments.bench.rollouts.cases import CASES, Case, build, random_completions
+from groundrl.experiments.bench.rollouts.cases import CASES, Case, all_cases, build, random_completions
 from groundrl.experiments.bench.rollouts.contenders import Ours, Padded, Trl
 from groundrl.experiments.bench.rollouts.measure import operations
 from groundrl.experiments.bench.rollouts.plots import draw
@@ -31,6 +31,7 @@ TIMES = {
     "floor": {"float32": 0.5, "bfloat16": 0.25},
     "prompt": 512,
     "threads": 2,
+    "device": "cpu",
     "forms": ["padded"],
 }
 MEMORY = {"ours": 1e9, "trl": 4e9, "padded": 2e9}
@@ -61,6 +62,29 @@ def test_all_contenders_leave_the_same_gradients(shape):
         runner.generate()
     for gradient in gradients.values():
         assert (gradient - gradients["padded"]).norm() < 1e-4 * gradients["padded"].norm()
+
+
+def test_trl_samples_and_updates_in_the_precision_of_the_case():
+    """As in its training, where accelerate has wrapped the model's forward."""
+    case = Case(shape="tiny", prompt=12, completion=3, group=2)
+    policy, examples = build(case, "bfloat16")
+    found = []
+    policy.model.model.layers[0].mlp.register_forward_hook(lambda module, inputs, output: found.append(output.dtype))
+    runner = Trl(case, policy, examples)
+    runner.generate()
+    sampled = len(found)
+    runner.update(random_completions(case))
+    assert 0 < sampled < len(found)
+    assert set(found) == {torch.bfloat16}
+
+
+def test_a_case_of_cuda_is_refused_without_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="the case 'CUDA, 135M, prompt 512 x 8' needs a CUDA device"):
+        report.bench_rollouts("CUDA, 135M, prompt 512 x 8", folder=tmp_path)
+    assert all(CASES[name].device == "cpu" for name in all_cases() if name != "plots")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [CASES[name].device for name in all_cases()] == ["cuda"]
 
 
 def test_an_answer_goes_on_to_its_full_length():

@@ -29,7 +29,7 @@ class Case:
 
     `shortest`: completions have from so many tokens on, evenly; then only the update is measured, for TRL has no way
     to end its rows at given lengths. `rows`: at most so many of a padded batch at once, or it would not fit.
-    `precisions`: those that are tried, of which each contender's best counts.
+    `precisions`: those that are tried, of which each contender's best counts. `device`: where it is measured.
     """
 
     shape: Shape
@@ -41,6 +41,7 @@ class Case:
     rows: int = 64
     repeats: int = 5
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    device: Literal["cpu", "cuda"] = "cpu"
 
     @property
     def lengths(self) -> list[int]:
@@ -66,7 +67,25 @@ CASES = {
     "tiny text, prompt 20, completion 160": Case(shape="tiny", prompt=20, completion=160, group=8),
     "tiny text, prompt 20, completion 320": Case(shape="tiny", prompt=20, completion=320, group=8),
     "tiny text, completions 4 to 64": Case(shape="tiny", prompt=256, completion=64, group=8, shortest=4),
+    "CUDA, 135M, prompt 512 x 8": Case(
+        shape="135m",
+        prompt=512,
+        completion=128,
+        group=8,
+        groups=8,
+        rows=16,
+        repeats=3,
+        precisions=("bfloat16",),
+        device="cuda",
+    ),
 }
+
+
+def all_cases() -> list[str]:
+    """Those of this machine: on a CUDA device, or on the processor, where curves are drawn too."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    names = [name for name, case in CASES.items() if case.device == device]
+    return names if device == "cuda" else [*names, "plots"]
 
 
 class ReadyPolicy(Policy):
@@ -95,6 +114,7 @@ def build(case: Case, dtype: Precision) -> tuple[ReadyPolicy, list[Example]]:
         examples = [Example(id=str(k), prompt="") for k in range(case.groups)]
         policy.prompts = {example.id: _random_prompt(case.prompt) for example in examples}
     policy.allowed[list(policy.end_ids)] = False
+    policy.model.to(case.device)
     return policy, examples
 
 

@@ -97,7 +97,8 @@ class Trl:
             fields["mm_token_type_ids"] = [prompt.image_tokens.int().tolist() for prompt in self.prompts]
         ids = [prompt.ids.tolist() for prompt in self.prompts]
         self.trainer.model.eval()
-        self.trainer._generate_single_turn(ids, None, fields, self.case.group)
+        with self.trainer.accelerator.autocast():  # as in training, where accelerate has wrapped the forward in it
+            self.trainer._generate_single_turn(ids, None, fields, self.case.group)
 
     def update(self, completions: Completions) -> None:
         """On ready tensors, prompts padded on the left and completions on the right, as TRL makes them."""
@@ -117,24 +118,25 @@ class Trl:
         left, right = {"padding_side": "left"}, {"padding_side": "right"}
         prompt_ids = pad([prompt.ids for prompt in prompts], padding_value=self.pad_id, **left)
         prompt_mask = pad([torch.ones_like(prompt.ids) for prompt in prompts], padding_value=0, **left)
-        ids = [torch.tensor(row.token_ids) for row in rows]
-        completion_ids = pad(ids, padding_value=self.pad_id, **right)
-        completion_mask = pad([torch.ones_like(row) for row in ids], padding_value=0, **right)
+        answers = [torch.tensor(row.token_ids) for row in rows]
+        completion_ids = pad(answers, padding_value=self.pad_id, **right)
+        completion_mask = pad([torch.ones_like(row) for row in answers], padding_value=0, **right)
         images: dict[str, Any] = {}
         if prompts[0].pixel_values is not None:
             tokens = pad([prompt.image_tokens.int() for prompt in prompts], padding_value=0, **left)
             images = self._images(prompts) | {"num_images": [prompt.num_images for prompt in prompts]}
             images["mm_token_type_ids"] = torch.cat([tokens, torch.zeros_like(completion_ids).int()], dim=1)
         self.trainer.model.train()
+        ids, mask = torch.cat([prompt_ids, completion_ids], dim=1), torch.cat([prompt_mask, completion_mask], dim=1)
         logps, _, _ = self.trainer._get_per_token_logps_and_entropies(
             self.trainer.model,
-            torch.cat([prompt_ids, completion_ids], dim=1),
-            torch.cat([prompt_mask, completion_mask], dim=1),
+            ids.to(self.case.device),
+            mask.to(self.case.device),
             completion_ids.shape[1],
             compute_entropy=True,
             **images,
         )
-        (logps * completion_mask).sum().backward()
+        (logps * completion_mask.to(self.case.device)).sum().backward()
 
     def _images(self, prompts: Sequence[Any]) -> dict[str, Tensor]:
         return {
@@ -153,7 +155,7 @@ def _trainer(case: Case, policy: ReadyPolicy) -> Any:
     rows = max(2, case.group)
     settings = trl.GRPOConfig(
         output_dir=mkdtemp(),
-        use_cpu=True,
+        use_cpu=case.device == "cpu",
         bf16=policy.autocast_enabled,
         per_device_train_batch_size=rows,
         num_generations=rows,

@@ -27,16 +27,24 @@ from groundrl.rollout.prompts import Prompt
 CONTENDERS = ("ours", "trl", "trl_compact", "padded")
 
 
-def matrix_rate(precision: Precision) -> float:
+def matrix_rate(precision: Precision, device: str) -> float:
     """Operations a second of a large matrix product in this precision, the best of five."""
-    left, right = (torch.randn(1024, 1024).to(getattr(torch, precision)) for _ in range(2))
+    size = 1024 if device == "cpu" else 8192
+    left, right = (torch.randn(size, size, device=device).to(getattr(torch, precision)) for _ in range(2))
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = now(device)
         for _ in range(5):
             left @ right
-        seconds.append((time.perf_counter() - start) / 5)
-    return 2 * 1024**3 / min(seconds)
+        seconds.append((now(device) - start) / 5)
+    return 2 * size**3 / min(seconds)
+
+
+def now(device: str) -> float:
+    """Seconds on a clock, once all that the device has been asked for is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def contender(name: str, case: Case, policy: Any, examples: Any) -> Contender:
@@ -59,9 +67,9 @@ def measure_times(case: Case, repeats: int | None = None) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {}
 
     def clock(name: str, work: Callable[[], Any]) -> None:
-        start = time.perf_counter()
+        start = now(case.device)
         work()
-        seconds.setdefault(name, []).append(time.perf_counter() - start)
+        seconds.setdefault(name, []).append(now(case.device) - start)
 
     for precision, (policy, examples) in built.items():
         for name in ("ours", "trl", "padded"):
@@ -90,7 +98,8 @@ def measure_times(case: Case, repeats: int | None = None) -> dict[str, Any]:
         "bound": case.bound(prompt),
         "prompt": prompt,
         "threads": torch.get_num_threads(),
-        "floor": {precision: least / matrix_rate(precision) for precision in built},
+        "device": torch.cuda.get_device_name() if case.device == "cuda" else "cpu",
+        "floor": {precision: least / matrix_rate(precision, case.device) for precision in built},
         "forms": _forms(runners["ours", case.precisions[0]]),
     }
 
@@ -103,6 +112,11 @@ def measure_memory(case: Case, name: str, precision: Precision) -> dict[str, Any
     if isinstance(runner, Ours):
         runner.planner.settled = True  # the self-check is once a run
     completions = random_completions(case)
+    if case.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        level = torch.cuda.memory_allocated()
+        _in_mode(runner, completions)
+        return {"bytes": torch.cuda.max_memory_allocated() - level}
     Path("/proc/self/clear_refs").write_text("5")
     level = _memory("VmRSS")
     _in_mode(runner, completions)

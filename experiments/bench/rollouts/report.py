@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from groundrl.experiments.bench.section import write_section
 from groundrl.rollout.records import write_text
 
@@ -23,16 +25,18 @@ def bench_rollouts(case: str | None = None, folder: Path = Path()) -> dict[str, 
 
     What other cases measured before stays. Returns TRL's figures over ours.
     """
-    from groundrl.experiments.bench.rollouts.cases import CASES
+    from groundrl.experiments.bench.rollouts.cases import CASES, all_cases
 
     path = folder / RESULTS
     content: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"cases": {}}
-    for name in [*CASES, "plots"] if case is None else [case]:
+    for name in all_cases() if case is None else [case]:
         if name == "plots":
             from groundrl.experiments.bench.rollouts.plots import draw, measure_curves
 
             content["curves"] = measure_curves()
             draw(content["curves"], folder / PICTURE)
+        elif name in CASES and CASES[name].device == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"the case {name!r} needs a CUDA device, and there is none here")
         elif name in CASES:
             content["cases"][name] = _case(name)
         else:
@@ -98,7 +102,7 @@ def combine(times: Mapping[str, Any], memory: Mapping[str, float]) -> dict[str, 
     } | {
         "update_over_floor": parts["ours"]["update"] / times["floor"][chosen["ours"]],
         "precision": chosen,
-        **{name: times[name] for name in ("seconds", "prompt", "threads", "forms")},
+        **{name: times[name] for name in ("seconds", "prompt", "threads", "device", "forms")},
     }
 
 
@@ -133,8 +137,10 @@ def section(content: Mapping[str, Any]) -> str:
     floors = [f"{name}: {v['update_over_floor']:.2f}" for name, v in content["cases"].items() if "135M" in name]
     if floors:  # the operations of a vision tower are not counted
         lines += ["", f"Our update over its operations at the rate of a large matrix product: {', '.join(floors)}."]
-    threads = sorted({str(v["threads"]) for v in content["cases"].values()})
+    devices = {v["device"] for v in content["cases"].values()} - {"cpu"}
+    threads = sorted({str(v["threads"]) for v in content["cases"].values() if v["device"] == "cpu"})
     lines += ["", f"With {' or '.join(threads)} threads."] if threads else []
+    lines += [f"Cases named CUDA: {', '.join(sorted(devices))}."] if devices else []
     if "curves" in content:
         lines += ["", f"![Cost of an update against group size, prompt length and number of groups]({PICTURE})"]
     return "\n".join([*lines, END])
