@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -64,7 +64,7 @@ def _logprob_gaps(dtype: Any) -> dict[str, float]:
     def of(form: Any, device: str) -> list[list[float]]:
         policy.model.to(device)
         logprobs = CompletionLogprobs(policy, temperature=1.0)
-        values = {}
+        values: dict[int, list[float]] = {}
         with torch.no_grad():
             prompts = [policy.encode(group.example) for group in groups]
             for rows, batch in Planner(logprobs, update=form, tokens=16_384).batches(prompts, completions):
@@ -173,10 +173,10 @@ def _sft_steps(policy: Policy, folder: Path, record: Callable[[dict[str, float]]
     settings = SFTSettings(steps=4, batch_size=32, micro_batch_size=8, lr=1e-5)
     last = [time.perf_counter()]
 
-    def timed(row: dict[str, float]) -> None:
+    def timed(row: Mapping[str, float]) -> None:
         torch.cuda.synchronize()
         last.append(time.perf_counter())
-        record(row | {"seconds/step": last[-1] - last[-2]})
+        record({**row, "seconds/step": last[-1] - last[-2]})
 
     train_sft(policy, Loader(policy, NucleiCrops("train", seed=0), answers=True), settings, record=timed, folder=folder)
 
