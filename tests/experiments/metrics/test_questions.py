@@ -33,6 +33,20 @@ def test_choice_by_hand(answer, measure, said, right, unparsed, kit):
     assert measure("closed_accuracy", one) != measure("closed_accuracy", one), "no closed question"
 
 
+@pytest.mark.parametrize(
+    ("said", "label", "kit"),
+    [
+        ("B\n\nAspirin would not do.", "B", 1.0),  # a first paragraph that is a letter
+        ("Aspirin would not do.\n\nB. It thins the blood", "B", 1.0),  # a last one that begins with one
+        ("Aspirin", "B", 0.0),  # another option's text, whether the label is a letter or a text
+        ("Aspirin", "Heparin", 0.0),
+        ("Heparin", "Heparin", 1.0),
+    ],
+)
+def test_where_the_kit_looks_for_the_option(answer, measure, said, label, kit):
+    assert measure("medevalkit", [answer(said, label=label, choices=CHOICES)]) == kit
+
+
 def test_the_kit_takes_the_first_option_where_nothing_is_alike(answer, measure):
     assert measure("medevalkit", [answer("", label="A", choices=CHOICES)]) == 1.0
 

@@ -64,6 +64,9 @@ def test_cider_by_hand():
     assert ciders(["a b c d e", "f g h i j"], corpus) == pytest.approx([10.0, 10.0])
     # no 4-gram is left of three words: three of four orders, and no difference of length
     assert ciders(["a b c", "x"], [["a b c"], ["f g h i j"]])[0] == pytest.approx(7.5)
+    # said twice, counted once: of single words (2 + 1, clipped to 1 + 1) / (sqrt 5 sqrt 3), of pairs 1 / (sqrt 2 sqrt 2)
+    twice = ciders(["a a b", "x"], [["a b c"], ["f g h i j"]])[0]
+    assert twice == pytest.approx(2.5 * (2 / 15**0.5 + 1 / 2))
     # what every document says is worth nothing
     assert ciders(["a b", "a b"], [["a b"], ["a b"]]) == [0.0, 0.0]
 
@@ -142,6 +145,7 @@ def test_what_the_judge_could_not_grade_is_counted_and_is_no_zero(answer, measur
         ("Left pleural effusion.", (1.0, 0.8, 2 * 0.8 / 1.8, 0.0)),
         ("Pneumothorax.", (0.0, 0.0, 0.0, 1.0)),
         ("Nothing to say.", (0.0, 0.0, 0.0, 0.0)),
+        ("<think>Left pleural effusion.", (0.0, 0.0, 0.0, 0.0)),  # no answer
     ],
 )
 def test_facts_by_hand(answer, measure, said, expected):
@@ -164,6 +168,18 @@ def test_chexpert_f1_by_hand(answer, measure):
     assert measure("chexpert_f1_micro", several) == pytest.approx(2 * 2 / 8)
     # macro over the five that occur: effusion 1, edema 0, no finding 2/3, lesion 0, device 0
     assert measure("chexpert_f1_macro", several) == pytest.approx((1 + 2 / 3) / 5)
+
+
+def test_the_f1_of_resamples_is_that_of_each():
+    """One figure a bootstrap sample: 3 of counts (hits, said, true) of 14 labels."""
+    counts = np.random.default_rng(0).integers(1, 9, (3, 42)).astype(float)
+    expected = {
+        "chexpert_f1_micro": [2 * row[::3].sum() / (row[1::3].sum() + row[2::3].sum()) for row in counts],
+        "chexpert_f1_macro": [(2 * row[::3] / (row[1::3] + row[2::3])).mean() for row in counts],
+    }
+    for name, values in expected.items():
+        assert METRICS[name].figure(counts).tolist() == pytest.approx(values)
+        assert METRICS[name].figure(counts[0]) == pytest.approx(values[0])
 
 
 def test_recall_is_what_the_model_was_measured_at(answer, measure):
