@@ -11,7 +11,7 @@ from groundrl.experiments.metrics import METRICS, Tools
 from groundrl.experiments.metrics.cider import ciders
 from groundrl.experiments.metrics.open_answers import rouge_l, token_f1
 from groundrl.experiments.metrics.reports import sentence_vectors
-from groundrl.rewards import Judge
+from groundrl.rewards import Judge, verdict
 from groundrl.rewards.function import load_module
 
 web = load_module("judge_server", str(Path(__file__).parents[2] / "judge_server.py"))
@@ -30,6 +30,12 @@ web = load_module("judge_server", str(Path(__file__).parents[2] / "judge_server.
 )
 def test_token_f1_by_hand(said, truth, f1):
     assert token_f1(said, truth) == pytest.approx(f1)
+
+
+def test_references_are_a_list_or_the_report_stands(answer, measure):
+    for written in ("left lung", [], 7):  # a text is no list of texts
+        assert measure("exact_match", [answer("left lung", report="left lung", columns={"references": written})]) == 1.0
+    assert measure("exact_match", [answer("b", report="a", columns={"references": ["a", "b"]})]) == 1.0
 
 
 def test_rouge_l_by_hand():
@@ -119,6 +125,8 @@ def test_embedding_cosine(answer, measure, encoder):
     np.testing.assert_allclose(together, alone, atol=1e-6)  # padding changes nothing
     tools = Tools(encoder=encoder)
     assert measure("embedding_cosine", [answer("a nodule", report="a nodule")], tools) == pytest.approx(1.0)
+    several = answer("a nodule", report="x", columns={"references": ["effusion", "a nodule"]})
+    assert measure("embedding_cosine", [several], tools) == pytest.approx(1.0), "the best reference"
     expected = float(together[0] @ together[2])
     assert measure("embedding_cosine", [answer("a", report="nodule")], tools) == pytest.approx(expected, abs=1e-6)
     with pytest.raises(ValueError, match="cannot be loaded as a transformers encoder"):
@@ -131,6 +139,9 @@ def test_what_the_judge_could_not_grade_is_counted_and_is_no_zero(answer, measur
         tools = Tools(judge=Judge(base_url=server.url, model="m", cache=None, retries=0))
         several = [answer(text, label="left lung") for text in ("left lung", "right lung")]
         assert measure("judge", several, tools) == 0.5
+        wide = verdict(correct=3.0, partial=None, incorrect=-1.0)
+        graded = Tools(judge=Judge(base_url=server.url, model="m", cache=None, retries=0, parser=wide))
+        assert METRICS["judge"].statistics(several, graded).tolist() == [[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]
         server.acts = [web.fails(400)]
         statistics = METRICS["judge"].statistics([*several[:1], answer("x")], tools)
     assert statistics[0].tolist() == [0.0, 0.0, 1.0], "failed"
