@@ -18,6 +18,7 @@ from groundrl.experiments.bench import (
     evidence_quickstart,
     evidence_report,
     evidence_resume,
+    evidence_stages,
     evidence_statistics,
 )
 from groundrl.experiments.bench.rollouts.report import section
@@ -48,8 +49,9 @@ def report_table() -> str:
         evidence_resume.table(results("resume")["algorithms"]),
         data.section(results("data")),
         evidence_cuda.table(results("cuda")),
+        evidence_stages.table(results("stages")["points"]),
     ],
-    ids=["quickstart", "controls", "audit", "report", "algorithms", "statistics", "resume", "data", "cuda"],
+    ids=["quickstart", "controls", "audit", "report", "algorithms", "statistics", "resume", "data", "cuda", "stages"],
 )
 def test_the_tables_are_those_of_the_results(table):
     assert table in BENCHMARKS
@@ -113,6 +115,31 @@ def test_the_ablation_is_that_of_its_values():
         p = np.mean(np.abs(signs @ difference) >= abs(difference.sum()) - 1e-12)
         assert f"| {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}] |" in line
         assert f"| {difference.mean() / difference.std(ddof=1):+.2f} | {p:.3g} | " in line
+
+
+def test_the_readme_says_what_rl_adds_to_weak_and_strong_checkpoints():
+    found = re.search(
+        r"(\S+) to (\S+)\s+sampled IoU where SFT has seen rendered cells alone, (\S+) to (\S+) after 60 steps on real "
+        r"boxes, at most (\S+) after 400",
+        README,
+    )
+    points = results("stages")["points"]
+    gains = {
+        steps: [point["gain"] for point in points if point["real_steps"] == steps] for steps in (0, 60, 150, 400)
+    }
+    sampled = {steps: [gain["iou_mean"]["mean"] for gain in own] for steps, own in gains.items()}
+    expected = [*(f(sampled[steps]) for steps in (0, 60) for f in (min, max)), max(sampled[400])]
+    assert [float(figure) for figure in found.groups()] == [pytest.approx(value, abs=0.0051) for value in expected]
+    assert all(gain["iou_mean"]["ci95"][0] > 0 for steps in (0, 60) for gain in gains[steps])
+    assert all(gain["iou_mean"]["ci95"][0] < 0 for gain in gains[400])
+    assert all(gain["iou_mean_greedy"]["ci95"][0] < 0 for steps in (150, 400) for gain in gains[steps])
+
+
+def test_the_readme_says_what_the_large_model_takes():
+    peak, step, sampling = re.search(r"peaks at (\d+) GB and takes (\d+) s, (\d+) of them sampling", README).groups()
+    found = results("cuda")["bfloat16"]["rl"]
+    assert [round(found[name]) for name in ("seconds/step", "seconds/sample")] == [int(step), int(sampling)]
+    assert round(found["peak_bytes"] / 1e9) == int(peak)
 
 
 def test_every_algorithm_lifts_the_quickstart():

@@ -25,7 +25,8 @@ def draw_ablation(results: Results) -> Figure:
 
     compared = results.comparisons
     rows = [len(results.means), *([len(compared)] if compared else [])]
-    figure = plt.figure(figsize=(12, 4.2 + 0.62 * sum(rows)), layout="constrained")
+    figure = plt.figure(figsize=(12, 4.2 + 0.62 * sum(rows)))
+    figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
     top, *below = figure.subplots(len(rows), 1, height_ratios=[count + 1 for count in rows], squeeze=False)[:, 0]
     for row, mean in enumerate(results.means):
         colour = REFERENCE if mean.arm in (FULL, START) else UNCLEAR

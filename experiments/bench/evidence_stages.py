@@ -71,12 +71,11 @@ def table(points: list[dict[str, Any]]) -> str:
 
 def draw(points: list[dict[str, Any]], path: Path) -> None:
     """What RL adds against the IoU before it, each checkpoint of each seed with its interval."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
+    from groundrl.experiments.plotting import save_figure
+
+    figure, panels = plt.subplots(2, 1, figsize=(6, 6.4), sharex=True, layout="constrained")
     for panel, metric, title in zip(panels, METRICS, ("sampled at T = 1", "greedy"), strict=True):
         for seed in sorted({point["seed"] for point in points}):
             own = [point for point in points if point["seed"] == seed]
@@ -89,15 +88,12 @@ def draw(points: list[dict[str, Any]], path: Path) -> None:
             before = [point["before"][metric] for point in own]
             panel.errorbar(before, means, yerr=bars, fmt="o", markersize=4, linewidth=1, label=f"seed {seed}")
         panel.axhline(0, color="0.6", linewidth=0.8)
-        panel.set_xlabel("IoU of the SFT checkpoint")
-        panel.set_title(title, fontsize=10)
-    panels[0].set_ylabel("IoU that RL adds")
+        panel.set_ylabel("IoU that RL adds")
+        panel.set_title(title)
+    panels[1].set_xlabel("IoU of the SFT checkpoint")
     panels[0].legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial.png")
-    figure.savefig(partial, dpi=110)
-    plt.close(figure)
-    partial.replace(path)
+    save_figure(figure, path)
 
 
 def main(
