@@ -124,9 +124,7 @@ def test_the_readme_says_what_rl_adds_to_weak_and_strong_checkpoints():
         README,
     )
     points = results("stages")["points"]
-    gains = {
-        steps: [point["gain"] for point in points if point["real_steps"] == steps] for steps in (0, 60, 150, 400)
-    }
+    gains = {steps: [point["gain"] for point in points if point["real_steps"] == steps] for steps in (0, 60, 150, 400)}
     sampled = {steps: [gain["iou_mean"]["mean"] for gain in own] for steps, own in gains.items()}
     expected = [*(f(sampled[steps]) for steps in (0, 60) for f in (min, max)), max(sampled[400])]
     assert [float(figure) for figure in found.groups()] == [pytest.approx(value, abs=0.0051) for value in expected]

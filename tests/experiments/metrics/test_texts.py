@@ -70,7 +70,7 @@ def test_cider_by_hand():
     assert ciders(["a b c d e", "f g h i j"], corpus) == pytest.approx([10.0, 10.0])
     # no 4-gram is left of three words: three of four orders, and no difference of length
     assert ciders(["a b c", "x"], [["a b c"], ["f g h i j"]])[0] == pytest.approx(7.5)
-    # said twice, counted once: of single words (2 + 1, clipped to 1 + 1) / (sqrt 5 sqrt 3), of pairs 1 / (sqrt 2 sqrt 2)
+    # said twice, counted once: words (2 + 1, clipped to 1 + 1) / (sqrt 5 sqrt 3), pairs 1 / (sqrt 2 sqrt 2)
     twice = ciders(["a a b", "x"], [["a b c"], ["f g h i j"]])[0]
     assert twice == pytest.approx(2.5 * (2 / 15**0.5 + 1 / 2))
     # what every document says is worth nothing
