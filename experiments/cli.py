@@ -19,12 +19,13 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 
 
-def _print_version(asked: bool) -> None:
+def _print_version(asked: bool) -> bool:
     if asked:
         from importlib.metadata import version
 
         typer.echo(version("groundrl"))
         raise typer.Exit
+    return asked
 
 
 @app.callback()
