@@ -46,7 +46,7 @@ evidence-stages: .venv/installed
 evidence-statistics: .venv/installed
 	$(BIN)/python -m groundrl.experiments.bench.evidence_statistics
 
-# 8 seeds: hours. It goes on where it was.
+# 8 seeds: half an hour on two cores. It goes on where it was.
 evidence-ablation: .venv/installed
 	$(BIN)/groundrl sweep ablation name=ablation-8 seeds=8 --processes 2 --runs runs/evidence
 	cp runs/evidence/ablation-8/ablation.md experiments/bench/results/ablation.md

@@ -11,7 +11,7 @@ from groundrl.algorithms.window import Logprobs
 from groundrl.rollout.batches import Batch
 from groundrl.rollout.logprobs import CompletionLogprobs
 from groundrl.rollout.policy import Policy
-from groundrl.rollout.storage import compact
+from groundrl.rollout.storage import store_frozen_in_bfloat16
 
 
 def make_reference(policy: Policy, *, temperature: float) -> Logprobs:
@@ -22,8 +22,7 @@ def make_reference(policy: Policy, *, temperature: float) -> Logprobs:
     if policy.adapters.active is None:
         frozen = copy.copy(policy)
         frozen.model = copy.deepcopy(policy.model).eval().requires_grad_(False)
-        if policy.autocast_enabled:
-            compact(frozen.model, exported=False)
+        store_frozen_in_bfloat16(frozen, exported=False)
         return CompletionLogprobs(frozen, temperature=temperature)
     module = CompletionLogprobs(policy, temperature=temperature)
 

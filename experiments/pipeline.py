@@ -44,7 +44,7 @@ from groundrl.rollout.policy import Policy
 from groundrl.rollout.records import write_table, write_text
 from groundrl.rollout.resolution import Resolution, set_resolution
 from groundrl.rollout.sampler import LocalEngine
-from groundrl.rollout.storage import compact
+from groundrl.rollout.storage import store_frozen_in_bfloat16
 
 
 class Pipeline:
@@ -107,8 +107,7 @@ class Pipeline:
         if lora is None or lora == "off":
             return False
         policy.adapters.add(POLICY, lora_settings(lora), seed=self.config.seed)
-        if policy.autocast_enabled:
-            compact(policy.model, exported=True)
+        store_frozen_in_bfloat16(policy, exported=True)
         return True
 
     def _loader(self, policy: Policy, name: str, *, reserve: int = 0, answers: bool = False) -> Loader:

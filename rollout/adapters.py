@@ -62,7 +62,10 @@ class Adapters:
                 self.tuner.peft_config[name] = config
                 self.tuner.inject_adapter(self.model, name)
         self.model.train(self.model.training)  # new dropout as the rest
-        self._trained += self.parameters(name).values()
+        added = self.parameters(name).values()
+        for parameter in added:  # peft makes them as what they stand on is stored, where small updates would be lost
+            parameter.data = parameter.data.float()
+        self._trained += added
         self._switch(self.active or name)
 
     @contextmanager

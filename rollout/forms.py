@@ -76,7 +76,7 @@ def update_faults(
     for form in forms:
         try:
             found = _values(logprobs, form, prompt, completions)
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError:  # no fault of the form; without it every update would need more
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             faults[form] = f"{form} stops with {type(error).__name__}: {error}"

@@ -101,7 +101,7 @@ def large(quantize: Any, folder: Path) -> dict[str, Any]:
     from groundrl.rollout.adapters import POLICY, LoraSettings
     from groundrl.rollout.freezing import VISION, freeze
     from groundrl.rollout.resolution import Resolution, set_resolution
-    from groundrl.rollout.storage import compact
+    from groundrl.rollout.storage import store_frozen_in_bfloat16
 
     start = time.perf_counter()
     build_qwen3_vl_8b(folder / "model")
@@ -110,7 +110,7 @@ def large(quantize: Any, folder: Path) -> dict[str, Any]:
     if quantize is None:
         freeze(policy, VISION)
     policy.adapters.add(POLICY, LoraSettings(rank=64, alpha=128), seed=0)
-    compact(policy.model, exported=True)
+    store_frozen_in_bfloat16(policy, exported=True)
     policy.model.to("cuda")
     set_resolution(policy, Resolution(min_pixels=SIDE**2, max_pixels=SIDE**2))
     loaded = time.perf_counter()
@@ -127,7 +127,7 @@ def _measured(work: Callable[[Callable[[dict[str, float]], None]], None]) -> dic
     torch.cuda.reset_peak_memory_stats()
     rows: list[dict[str, float]] = []
     work(rows.append)
-    names = [name for name in rows[-1] if name.startswith("seconds/") or name in ("loss", "tokens/s", "sampler/gap")]
+    names = [name for name in rows[-1] if name.startswith("seconds/") or name == "loss"]
     medians = {name: statistics.median(row[name] for row in rows[1:]) for name in names}
     return medians | {"peak_bytes": torch.cuda.max_memory_allocated(), "steps": len(rows)}
 

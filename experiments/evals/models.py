@@ -28,7 +28,7 @@ def open_engine(
     from groundrl.rollout.loading import best_device
     from groundrl.rollout.policy import Policy
     from groundrl.rollout.sampler import LocalEngine
-    from groundrl.rollout.storage import compact
+    from groundrl.rollout.storage import store_frozen_in_bfloat16
 
     if (served := SERVED.fullmatch(model)) is not None:
         from groundrl.rollout.endpoint import EndpointEngine
@@ -40,8 +40,8 @@ def open_engine(
 
         return FamilyEngine.load(path, dtype=dtype, max_rows=batch_size)
     policy = Policy.load(path, dtype=dtype)
-    if policy.autocast_enabled:
-        compact(policy.model.requires_grad_(False), exported=False)
+    policy.model.requires_grad_(False)
+    store_frozen_in_bfloat16(policy, exported=False)
     policy.model.to(best_device())
     return LocalEngine(policy, max_rows=batch_size)
 

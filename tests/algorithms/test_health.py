@@ -150,6 +150,8 @@ class TestPreflight:
             "activations": 68 * 100 * 32 * 2,
             "logits": 12 * 100 * 500,
         }
+        text_policy.model.activation_checkpointing_enable()
+        assert memory_estimate(text_policy, settings)["activations"] == (68 + 4 * 2) * 100 * 32
         text_policy.model.requires_grad_(False)
         text_policy.model.lm_head.requires_grad_(True)
         some = memory_estimate(text_policy, settings)

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
-from groundrl.experiments import resume, train
+from groundrl.algorithms.loop import train_rl
+from groundrl.experiments import pipeline, resume, train
 from groundrl.experiments.folder import Recorder
 from groundrl.experiments.model_config import BASE
 
@@ -57,3 +59,21 @@ def test_each_stage_ends_merged_and_a_killed_run_ends_the_same(small, tmp_path, 
     monkeypatch.setattr(Recorder, "rl", record)
     again = resume(tmp_path / "killed", progress=False)
     assert all(torch.equal(tensor, rl[name]) for name, tensor in weights(again, "rl").items())
+
+
+def test_in_bfloat16_what_is_frozen_takes_half_and_the_stage_ends_in_float32(small, tmp_path, monkeypatch):
+    """Supervised and RL stages run on it; a layer under the adapter is looked at as RL begins."""
+    seen = []
+
+    def spied(policy, *arguments, **keys):
+        layer = policy.model.get_decoder().layers[0].mlp.up_proj
+        seen.append((layer.base_layer.weight.dtype, layer.lora_A["policy"].weight.dtype))
+        train_rl(policy, *arguments, **keys)
+
+    monkeypatch.setattr(pipeline, "train_rl", spied)
+    overrides = small | LORA | {"model.dtype": "bfloat16"}
+    run = train("quickstart", overrides=overrides, runs=tmp_path, name="half", progress=False)
+    assert seen == [(torch.bfloat16, torch.float32)]
+    assert {tensor.dtype for tensor in load_file(run.checkpoint("rl") / "model.safetensors").values()} == {
+        torch.float32
+    }
