@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from groundrl.experiments.figures import PREDICTED_COLOUR, TRUE_COLOUR, brightened
 from groundrl.rewards import Boxes, Group, pixel
-from groundrl.rollout.prompts import open_image
+from groundrl.rollout.pictures import open_image
 
 SIDE, SHOWN = 192, 8  # pixels of a tile; completions of a group
 

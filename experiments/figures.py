@@ -22,7 +22,7 @@ from PIL import Image
 from groundrl.experiments.plotting import draw_curves, save_figure, stages_figure
 from groundrl.experiments.stored import read_examples
 from groundrl.rewards import Boxes, Completion, Example, pixel
-from groundrl.rollout.prompts import open_image
+from groundrl.rollout.pictures import open_image
 from groundrl.rollout.records import read_lines
 
 TRUE_COLOUR, PREDICTED_COLOUR = "#2a9d4e", "#ff7a1a"

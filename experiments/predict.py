@@ -15,7 +15,7 @@ from groundrl.experiments.evals.models import open_engine
 from groundrl.experiments.figures import PREDICTED_COLOUR, brightened
 from groundrl.rewards import Boxes, BoxSpace, Completion, Example, ImageRef, pixel, rel1, rel1000
 from groundrl.rollout.engine import Sampling
-from groundrl.rollout.prompts import open_image
+from groundrl.rollout.pictures import open_image
 from groundrl.rollout.records import settle, write_text
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")

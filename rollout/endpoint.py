@@ -16,7 +16,8 @@ from groundrl.rewards.judge.client import Client
 from groundrl.rewards.judge.ledger import Ledger, Limits
 from groundrl.rewards.judge.wire import Endpoint
 from groundrl.rollout.engine import Sampling
-from groundrl.rollout.prompts import open_image, with_images
+from groundrl.rollout.pictures import open_image
+from groundrl.rollout.prompts import with_images
 
 TYPES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))  # sent as they are; others become PNG
 DAY = 86400.0

@@ -19,8 +19,9 @@ from groundrl.rewards import Completion, DataError, Example, Group, as_messages
 from groundrl.rollout.drawing import cumulative_dtype, draw, processed_scores
 from groundrl.rollout.engine import Sampling, keyed_uniforms
 from groundrl.rollout.loading import Precision, best_device, load_model
+from groundrl.rollout.pictures import open_image
 from groundrl.rollout.policy import allowed_tokens, end_token_ids
-from groundrl.rollout.prompts import open_image, with_images
+from groundrl.rollout.prompts import with_images
 
 
 class FamilyEngine:

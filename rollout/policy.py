@@ -27,7 +27,8 @@ from groundrl.rollout.loading import (
     quantization_config,
     save_weights,
 )
-from groundrl.rollout.prompts import Prompt, open_image, plain_text, with_images
+from groundrl.rollout.pictures import open_image
+from groundrl.rollout.prompts import Prompt, plain_text, with_images
 from groundrl.rollout.vision import FeatureCache
 
 KEPT_PROMPTS = 64

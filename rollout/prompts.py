@@ -1,21 +1,18 @@
-"""From an example to what a chat template takes: turns with image parts, opened images, and the encoded prompt."""
+"""From an example to what a chat template takes: turns with image parts, and the encoded prompt."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from groundrl.rewards import DataError, ImageRef
+from groundrl.rewards import DataError
 from groundrl.rewards.glossary import IMAGE_MARK
 
 QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -49,26 +46,6 @@ class Prompt:
             hashlib.blake2b(part.numpy().tobytes() + str(grid).encode(), digest_size=16).hexdigest()
             for part, grid in zip(patches, self.image_grid_thw.tolist(), strict=True)
         )
-
-
-def open_image(image: ImageRef, example_id: str) -> Image.Image:
-    """The image in RGB as stored (boxes are in those pixels), or a DataError that names the example and the path."""
-    return _opened(image, example_id, lambda opened: opened.convert("RGB"))
-
-
-def stored_image(image: ImageRef, example_id: str) -> Image.Image:
-    """The image in RGB where it has 8 bits, else in its own mode (`I;16`, `F`): no two depths become the same."""
-    return _opened(image, example_id, lambda opened: opened.copy() if opened.mode[0] in "IF" else opened.convert("RGB"))
-
-
-def _opened(image: ImageRef, example_id: str, read: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    where = image.source if isinstance(image.source, Path) else f"{len(image.source)} bytes"
-    try:
-        return read(Image.open(image.source if isinstance(image.source, Path) else io.BytesIO(image.source)))
-    except FileNotFoundError:
-        raise DataError(f"example {example_id!r}: there is no image {where}") from None
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError(f"example {example_id!r}: the image {where} cannot be read: {error}") from None
 
 
 def with_images(messages: Sequence[Mapping[str, object]], count: int, id: str) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from groundrl.rewards import Boxes, BoxSpace, Completion, Example, Group, Score
-from groundrl.rollout.prompts import open_image
+from groundrl.rollout.pictures import open_image
 
 SCHEMA_VERSION = 1
 

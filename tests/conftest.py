@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from groundrl.experiments.tiny import build_tiny_qwen3_vl, build_tokenizer
@@ -20,6 +21,11 @@ from groundrl.rewards import Completion, Example, GroundRLWarning, ImageRef, Rew
 from groundrl.rollout.policy import Policy
 
 torch.set_num_threads(1)  # tiny matrices: a second thread costs more in waiting than it computes
+
+# The same examples in each run and no clock; `pytest --hypothesis-profile search` looks for new ones.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
+settings.load_profile("same")
 
 TEXT_MODEL = {
     "vocab_size": 500,  # the tokenizer has 486 tokens: the last 14 ids must never be sampled
@@ -136,3 +142,22 @@ def share_of_even_ids(completion: Completion, example: Example) -> float:
 @pytest.fixture(scope="session")
 def even_ids() -> Reward:
     return share_of_even_ids
+
+
+PNG = (
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x09\0\0\0\x07\x08\x02\0\0\0U\xf9\xf07"
+    b"\0\0\0\x0cIDATx\x9cc`\x18\xfa\0\0\0\xc4\0\1S\xb5\rB\0\0\0\0IEND\xaeB`\x82"
+)
+DAMAGED = {  # by what Pillow 12 raises for it
+    "ValueError": PNG[:11] + b"\0" + PNG[12:],  # the header has no bytes
+    "SyntaxError": PNG[:36] + b"\0" + PNG[37:],  # the pixels have none, so that they are read as the next part
+    "DecompressionBombError": b"P6 99999 99999 255\n",
+    "OSError": b"P6 9 7 255\n",
+}
+
+
+@pytest.fixture(params=DAMAGED.values(), ids=DAMAGED.keys())
+def damaged_picture(request: pytest.FixtureRequest) -> bytes:
+    """A file of 9 x 7 pixels at which Pillow raises the error of the test's name."""
+    content: bytes = request.param
+    return content

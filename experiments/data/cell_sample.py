@@ -23,6 +23,7 @@ from groundrl.experiments.data.cell_crops import (
 from groundrl.experiments.data.coco import DEFAULT_ANSWER, check_template
 from groundrl.experiments.data.mask_source import MaskReading
 from groundrl.experiments.data.strata import Strata, cut_strata, draw
+from groundrl.rollout.pictures import damage_as_os_error
 
 BRIGHTEST = (0.1, 99.9)  # percentiles of a 16-bit picture that become black and white
 
@@ -109,17 +110,17 @@ def sample_cells(pairs: Sequence[tuple[Path, Path]], *, reading: MaskReading, se
 def open_eight_bit(path: Path) -> Image.Image:
     """A picture as grey or RGB with 8 bits a channel; of 16 bits, its own 0.1 to 99.9 percentile become 0 to 255."""
     try:
-        with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise ValueError(f"the picture {path} holds {image.n_frames} frames; save each as a file")  # type: ignore[attr-defined]  # of formats with frames
-            if image.mode in ("L", "RGB"):
-                image.load()
-                return image.copy()
-            if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
-                return image.convert("RGB")
-            values = np.asarray(image, dtype=np.float64)
-    except (OSError, Image.DecompressionBombError) as error:
+        with damage_as_os_error(), Image.open(path) as image:
+            frames, picture = getattr(image, "n_frames", 1), image.copy()
+    except OSError as error:
         raise ValueError(f"the picture {path} cannot be read: {error}; replace it") from None
+    if frames > 1:
+        raise ValueError(f"the picture {path} holds {frames} frames; save each as a file")
+    if picture.mode in ("L", "RGB"):
+        return picture
+    if picture.mode not in ("I", "F") and not picture.mode.startswith("I;16"):
+        return picture.convert("RGB")
+    values = np.asarray(picture, dtype=np.float64)
     low, high = np.percentile(values, BRIGHTEST)
     return Image.fromarray(np.rint(np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8))
 

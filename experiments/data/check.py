@@ -14,8 +14,8 @@ import numpy as np
 
 from groundrl.rewards import DataError, Example, ExampleSource, ImageRef
 from groundrl.rewards.audit.task import prompt_text
+from groundrl.rollout.pictures import stored_image
 from groundrl.rollout.policy import Policy
-from groundrl.rollout.prompts import stored_image
 
 PATIENT = ("patient", "patient_id", "deid_patient_id", "subject_id")  # columns that name a patient
 MADE = 1_000  # examples looked at of a source that makes them without end

@@ -9,6 +9,7 @@ from PIL import Image
 
 from groundrl.experiments.data.values import refuse_unknown, shown, size, text
 from groundrl.rewards import ImageRef
+from groundrl.rollout.pictures import damage_as_os_error
 
 
 def image_from_json(value: object, folder: Path) -> ImageRef:
@@ -36,7 +37,7 @@ def image_from_json(value: object, folder: Path) -> ImageRef:
 def header_size(path: Path) -> tuple[int, int]:
     """`(width, height)` in pixels as stored, read without decoding the picture."""
     try:
-        with Image.open(path) as image:
+        with damage_as_os_error(), Image.open(path) as image:
             return image.size
-    except (OSError, Image.DecompressionBombError) as error:
+    except OSError as error:
         raise ValueError(f"the image {path} cannot be read: {error}; replace it, or remove the example") from None

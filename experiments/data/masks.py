@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from groundrl.rewards import Boxes, pixel
+from groundrl.rollout.pictures import damage_as_os_error
 
 MIN_VISIBLE = 0.5  # an object cut by the border counts when at least this share of its pixels is visible
 CONNECTED = np.ones((3, 3), dtype=np.int64)  # each pixel touches its eight neighbours
@@ -57,14 +58,17 @@ def read_mask(path: Path, *, width: int, height: int) -> Int[np.ndarray, "h w"]:
     transparency, real numbers.
     """
     try:
-        with Image.open(path) as image:
+        with damage_as_os_error():
+            image = Image.open(path)
+        with image:
             if image.format == "JPEG":
                 raise ValueError(f"the mask {path} is a JPEG, which changes values; save it as PNG")
             if image.size != (width, height):
                 wide, high = image.size
                 raise ValueError(f"the mask {path} is {wide} x {high}, its picture {width} x {height}; make them equal")
-            mode, values = image.mode, np.asarray(image)
-    except (OSError, Image.DecompressionBombError) as error:
+            with damage_as_os_error():
+                mode, values = image.mode, np.asarray(image)
+    except OSError as error:
         raise ValueError(f"the mask {path} cannot be read: {error}; replace it") from None
     if mode in WHOLE:
         return values.astype(np.int64)

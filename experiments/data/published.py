@@ -21,6 +21,7 @@ from groundrl.experiments.data.values import shown
 from groundrl.experiments.tasks.task import letter
 from groundrl.rewards import ImageRef
 from groundrl.rewards.labels import normalised
+from groundrl.rollout.pictures import damage_as_os_error
 
 LONGEST_LIST = 100_000  # characters of a list written as text
 _LETTER = re.compile(r"\(?([A-Za-z])\)?[.:]?")
@@ -144,9 +145,9 @@ def images_of(value: object, name: str, folder: Path) -> tuple[ImageRef, ...]:
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
         try:
-            with Image.open(io.BytesIO(value)) as opened:
+            with damage_as_os_error(), Image.open(io.BytesIO(value)) as opened:
                 return (ImageRef(source=value, width=opened.width, height=opened.height),)
-        except (OSError, Image.DecompressionBombError) as error:
+        except OSError as error:
             raise ValueError(f"the picture in `{name}` cannot be read: {error}") from None
     if not isinstance(value, str):
         raise ValueError(f"the column `{name}` holds {shown(value)}, which is neither a path nor a picture")

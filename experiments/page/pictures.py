@@ -11,7 +11,7 @@ from PIL import Image
 
 from groundrl.experiments.figures import brightened
 from groundrl.rewards import Example, ImageRef
-from groundrl.rollout.prompts import open_image
+from groundrl.rollout.pictures import open_image
 
 SIDE = 384  # pixels of the longer side at most
 EXACT = 128  # up to this size pixel by pixel, beyond as JPEG

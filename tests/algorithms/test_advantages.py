@@ -122,7 +122,7 @@ def test_one_valid_completion_learns_nothing(make_window, name):
 
 
 @each_estimator
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rewards=a_group)
 def test_a_group_sums_to_zero(make_window, name, rewards):
     advantages = ADVANTAGES[name](make_window([rewards]))
@@ -131,7 +131,7 @@ def test_a_group_sums_to_zero(make_window, name, rewards):
 
 
 @each_estimator
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rewards=a_group, shift=exact)
 def test_a_shift_of_all_rewards_changes_nothing(make_window, name, rewards, shift):
     shifted = ADVANTAGES[name](make_window([[value + shift for value in rewards]]))
@@ -139,7 +139,7 @@ def test_a_shift_of_all_rewards_changes_nothing(make_window, name, rewards, shif
 
 
 @pytest.mark.parametrize("name", ["grpo", "gdpo"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rewards=a_group, scale=st.floats(0.25, 1000.0))
 def test_scaling_all_rewards_leaves_normalised_advantages(make_window, name, rewards, scale):
     """Up to the eps of 1e-4 beside the standard deviation, here at least 1/64/sqrt(8), so at most 2 %."""
@@ -148,7 +148,7 @@ def test_scaling_all_rewards_leaves_normalised_advantages(make_window, name, rew
 
 
 @each_estimator
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data(), rewards=a_group)
 def test_permuting_a_group_permutes_its_advantages(make_window, name, data, rewards):
     order = data.draw(st.permutations(range(len(rewards))))

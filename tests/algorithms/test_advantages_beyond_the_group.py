@@ -76,7 +76,7 @@ def test_a_batch_of_equal_returns_has_exactly_0(make_window, rewards):
     assert torch.equal(advantages, torch.zeros_like(advantages))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data(), rewards=st.lists(st.integers(-64, 64).map(lambda k: k / 8), min_size=2, max_size=8))
 def test_reinforce_pp_ignores_shift_scale_and_order(make_window, data, rewards):
     order = data.draw(st.permutations(range(len(rewards))))

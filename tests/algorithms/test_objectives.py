@@ -266,7 +266,7 @@ def test_value_and_gradient_are_trls(learn_batch, trl, name, old, terms):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 5))
 def test_micro_batches_add_up_to_the_whole_batch(learn_batch, all_terms, name, seed, size):
     """With the step's totals every micro-batch is a share of the step's mean: losses and gradients just add."""

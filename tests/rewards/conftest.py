@@ -1,15 +1,11 @@
-"""An example with true boxes; property tests without a clock, since the first call imports scipy."""
+"""An example with true boxes."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from groundrl.rewards import Boxes, Example, Reference, rel1000
-
-settings.register_profile("groundrl", deadline=None)
-settings.load_profile("groundrl")
 
 
 @pytest.fixture(scope="session")

@@ -180,7 +180,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(("act", "reason"), FAULTS.values(), ids=FAULTS.keys())
 def test_every_fault_of_the_judge_is_an_error_with_its_reason_and_masks_in_a_scorer(server, make, act, reason):
-    total = 0.7 * make(retries=1, timeout=0.3) + 0.3 * Format()
+    total = 0.7 * make(retries=1, timeout=1.0) + 0.3 * Format()
     scorer = Scorer(total)
     right = web.says("Verdict: correct")
     server.act = lambda handler, body: (act if web.shown_answer(body) == "heart" else right)(handler, body)

@@ -158,7 +158,7 @@ def test_half_a_surrogate_pair_does_not_reach_the_records():
 @pytest.mark.parametrize("act", [web.stalls(60.0), web.drips], ids=["stalls", "drips"])
 def test_a_judge_that_stalls_meets_the_timeout_and_is_asked_again(server, act):
     fake = FakeTime()
-    made = client(server, fake, timeout=0.3, retries=1)
+    made = client(server, fake, timeout=1.0, retries=1)
     server.acts = [act]
     assert asked(made, fake).text.endswith("correct")
     server.act = act

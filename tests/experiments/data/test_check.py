@@ -16,7 +16,7 @@ from groundrl.experiments.data import JsonlSource, NucleiCrops
 from groundrl.experiments.data.check import Split, check_data, spaced
 from groundrl.experiments.data.check_files import write_check
 from groundrl.rewards import Example, ImageRef
-from groundrl.rollout.prompts import stored_image
+from groundrl.rollout.pictures import stored_image
 
 
 def encoded(array, form, **more):
