@@ -12,6 +12,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from groundrl.experiments.ablation.plan import Job, Plan
 from groundrl.experiments.ablation.worker import error_file
 from groundrl.experiments.config import ConfigError
@@ -64,11 +66,14 @@ class Worker:
 
 
 class Workers:
-    """As many workers as processes, started when first needed, replaced when they die; the threads are divided."""
+    """As many workers as processes, started when first needed, replaced when they die.
+
+    Each has the threads that the base names, else its share of torch's (`OMP_NUM_THREADS`, else the processors).
+    """
 
     def __init__(self, plan: Plan, processes: int) -> None:
         self.plan = plan
-        self.threads = max(1, (os.cpu_count() or 1) // processes)
+        self.threads = plan.base.hardware.threads or max(1, torch.get_num_threads() // processes)
         self.free: queue.Queue[Worker | None] = queue.Queue()
         self.all: list[Worker] = []
         self.closing = False

@@ -17,7 +17,7 @@ from groundrl.experiments import load_run, load_sweep
 from groundrl.experiments.ablation.board import Board
 from groundrl.experiments.ablation.plan import Job, Plan
 from groundrl.experiments.ablation.results import write_results
-from groundrl.experiments.ablation.runner import run_all
+from groundrl.experiments.ablation.runner import Workers, run_all
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.ablation.sweep import _alone, _prepare, parse_shard, sweep
 from groundrl.experiments.ablation.worker import attempt, read_plan, run_job
@@ -226,3 +226,14 @@ def test_the_figure_is_legible_at_390_pixels(undisturbed):
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ARMS[2:]
     assert np.asarray(image.convert("L")).std() > 5
     assert os.path.getsize(undisturbed.folder / "ablation.png") < 300_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "available", "processes", "expected"), [(None, 8, 3, 2), (None, 2, 4, 1), (3, 8, 2, 3)]
+)
+def test_workers_have_the_threads_of_the_base_else_their_share(
+    tiny_sweep, tmp_path, monkeypatch, asked, available, processes, expected
+):
+    plan = prepared(tiny_sweep / "sweep.yaml", tmp_path, {"hardware.threads": asked})
+    monkeypatch.setattr("torch.get_num_threads", lambda: available)
+    assert Workers(plan, processes).threads == expected
