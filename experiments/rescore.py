@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -68,11 +70,12 @@ def rescore(log: Log, reward: Reward) -> Rescored:
     steps, notes = [], []
     for (_, (stage, step)), sampled in groupby(log.groups(), key=lambda found: (found[0], origin(found[1]))):
         settings, current = log.stages[stage], own.at(step)
-        groups = [_scored(current, group, settings) for _, group in sampled]
-        own.observe([score for group in groups for score in group.scores or ()])
-        note = _unrecorded(settings)
-        steps.append(_columns(groups, None if note else advantages(groups, own, settings)))
-        notes += [note] if note else []
+        with _collection_paused():
+            groups = [_scored(current, group, settings) for _, group in sampled]
+            own.observe([score for group in groups for score in group.scores or ()])
+            note = _unrecorded(settings)
+            steps.append(_columns(groups, None if note else advantages(groups, own, settings)))
+            notes += [note] if note else []
     new = pa.concat_tables(steps, promote_options="permissive")
     table = _beside(log.table, new)
     summary = {
@@ -105,6 +108,21 @@ def advantages(groups: Sequence[Group], reward: Reward, stage: RLStage) -> list[
     rows = [(value,) for value in estimated[:, 0].tolist()] if one else compact(estimated, mask_NT)
     size = window.group_size
     return [list(rows[p * size + k]) for p, group in enumerate(groups) for k in range(len(group.completions))]
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """No garbage collection inside: a step's many small objects would have it walk over the whole log, again and again.
+
+    It takes a quarter of the time otherwise.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _scored(reward: Reward, group: Group, stage: RLStage) -> Group:

@@ -18,4 +18,8 @@ def dr_grpo(window: Window) -> Float[Tensor, "N T"]:
     Source: Understanding R1-Zero-Like Training (arXiv 2503.20783), section 3.2. Its other half is the objective
     `dr_grpo`.
     """
-    return on_tokens(per_group(window.rewards_PG, window.valid_PG, lambda r: r - r.mean()), window)
+
+    def centred(rewards: Float[Tensor, "*P k"]) -> Float[Tensor, "*P k"]:
+        return rewards - rewards.mean(dim=-1, keepdim=True)
+
+    return on_tokens(per_group(window.rewards_PG, window.valid_PG, centred), window)

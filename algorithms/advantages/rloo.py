@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,8 +22,8 @@ def rloo(window: Window) -> Float[Tensor, "N T"]:
         penalties = (window.kl_penalty_NT * window.completion_mask_NT).sum(dim=1)
         rewards_PG = rewards_PG - penalties.reshape(rewards_PG.shape)
 
-    def leave_one_out(rewards: Float[Tensor, "k"]) -> Float[Tensor, "k"]:
-        others: Tensor = (torch.sum(rewards) - rewards) / (len(rewards) - 1)
+    def leave_one_out(rewards: Float[Tensor, "*P k"]) -> Float[Tensor, "*P k"]:
+        others: Tensor = (rewards.sum(dim=-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)
         return rewards - others
 
     return on_tokens(per_group(rewards_PG, window.valid_PG, leave_one_out), window)
