@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 SMOOTHING = 9  # steps of the centred moving average
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -56,6 +57,7 @@ def smooth(values: Sequence[float], width: int = SMOOTHING) -> np.ndarray:
 def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, str], title: str) -> None:
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("step", fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25)
     for key, label in curves.items():

@@ -24,7 +24,7 @@ from groundrl.experiments.config_file import read_config
 from groundrl.experiments.overlay import plot_field, plot_held_out, plot_reward
 
 # %% tags=["parameters"]
-SEEDS = (0, 1)
+SEEDS = (0, 1, 2)
 SFT_OVERRIDES = {}  # of the SFT stage: {"stages.sft.steps": 20}
 OVERRIDES = {"stages.rl.steps": 60}  # of both RL stages
 

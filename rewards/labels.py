@@ -56,11 +56,12 @@ class LabelAccuracy(Reward):
             raise ValueError(f"a tolerance is at least 0, got {self.tolerance}")
 
     def score(self, completion: Completion, example: Example) -> Score:
-        """The accuracy; abstains where the reference has no label of the kind."""
+        """The accuracy; abstains where the reference has no label, or `choice` no choices."""
         reference = example.reference
         truth: object = reference.labels if self.mode == "multi_label" else reference.label
-        if truth is None:
-            return Score(value=None, status="abstain", detail={"reason": "the reference has no label"})
+        if truth is None or (self.mode == "choice" and reference.choices is None):
+            lacking = "label" if truth is None else "choices"
+            return Score(value=None, status="abstain", detail={"reason": f"the reference has no {lacking}"})
         if (reason := unreadable(completion, example)) is not None:
             return Score(value=0.0, detail={"reason": reason})
         label = completion.label or ""
@@ -129,7 +130,9 @@ def _yes_no(reward: LabelAccuracy, label: str, example: Example) -> float:
         {canonical(word, reward.synonyms) for word in re.findall(r"\w++", text)} & {"yes", "no"}
         for text in (label, example.reference.label or "")
     )
-    return float(len(said) == 1 and said == true)
+    if len(true) != 1:
+        raise ValueError(f"example {example.id!r}: the reference's label {example.reference.label!r} is not yes or no")
+    return float(said == true)
 
 
 def _number(reward: LabelAccuracy, label: str, example: Example) -> float:

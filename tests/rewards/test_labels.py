@@ -48,6 +48,17 @@ def test_choice(example, truth, said, right):
     assert value(LabelAccuracy(mode="choice"), said or "<think></think>", task) == right
 
 
+def test_a_question_without_choices_is_left_out(example):
+    score = LabelAccuracy(mode="choice").score(Completion(text="A"), example(label="12.5"))
+    assert (score.value, score.status, score.detail["reason"]) == (None, "abstain", "the reference has no choices")
+
+
+@pytest.mark.parametrize("truth", ["heart", "yes or no", ""])
+def test_a_reference_that_is_not_yes_or_no_is_the_users_error(example, truth):
+    with pytest.raises(ValueError, match=rf"'e1': the reference's label '{truth}' is not yes or no"):
+        value(LabelAccuracy(mode="yes_no"), "yes", example(label=truth))
+
+
 def test_a_reference_that_is_none_of_its_choices_is_the_users_error(example):
     with pytest.raises(ValueError, match=r"'e1': .* is none of the choices"):
         value(LabelAccuracy(mode="choice"), "A", example(label="X-ray", choices=("CT", "MRI")))
