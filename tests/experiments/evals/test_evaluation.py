@@ -18,6 +18,7 @@ from groundrl.experiments.evals.compare import compare_evaluations, comparison_m
 from groundrl.experiments.evals.config import load_eval_config
 from groundrl.experiments.evals.evaluation import evaluate_model
 from groundrl.rollout.policy import Policy
+from groundrl.rollout.sampler import LocalEngine
 
 QUESTIONS = [
     {"id": f"q{k}", "prompt": "How many nuclei?" * (1 + k % 3), "block": f"doc{k // 2}"}
@@ -113,6 +114,18 @@ def test_another_batch_size_changes_no_greedy_prediction_except_at_ties(tiny_vl,
         assert sum(each["predictions"].values()) == 5
         if not each["predictions"]["tied"]:
             assert all(metric["value"] == 0.0 for metric in each["metrics"].values())
+
+
+def test_one_answer_is_sampled_for_each_example(tiny_vl, work, monkeypatch):
+    asked, generate = [], LocalEngine.generate
+
+    def counted(self, examples, *, group_size, **more):
+        asked.append(len(examples) * group_size)
+        return generate(self, examples, group_size=group_size, **more)
+
+    monkeypatch.setattr(LocalEngine, "generate", counted)
+    evaluated(tiny_vl, work, "a")
+    assert asked == [3, 2, 3, 2]
 
 
 def test_two_models_are_compared_example_by_example(tiny_vl, work):
