@@ -151,6 +151,15 @@ def test_two_models_are_compared_example_by_example(tiny_vl, work):
     assert "| medqa | choice_accuracy | +40.0 | [+0.0, +100.0] | 5 | 3 |" in comparison_markdown(found)
 
 
+def test_only_examples_that_both_have_are_compared(tiny_vl, work):
+    evaluated(tiny_vl, work, "all")
+    evaluated(tiny_vl, work, "some", **{"data.nuclei.limit": 2, "data.medqa.limit": 4})
+    for first, second in (("all", "some"), ("some", "all")):
+        found = compare_evaluations(work / first, work / second)["datasets"]
+        assert {name: each["examples"] for name, each in found.items()} == {"nuclei": 2, "medqa": 4}
+        assert {name: sum(each["predictions"].values()) for name, each in found.items()} == {"nuclei": 2, "medqa": 4}
+
+
 def test_a_folder_of_another_evaluation_is_refused(tiny_vl, work):
     evaluated(tiny_vl, work, "a")
     with pytest.raises(ConfigError, match="another model or configuration"):
