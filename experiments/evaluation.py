@@ -77,8 +77,8 @@ def evaluate(
     seed: int,
     fabric: Fabric,
     within: bool = False,
-) -> tuple[list[dict[str, Any]], list[Example]]:
-    """One row for each completion of each test example, in order, and the examples; every rank gets all of them.
+) -> tuple[list[dict[str, Any]], dict[int, Example]]:
+    """One row for each completion of each test example, in order; examples by place; every rank gets all of them.
 
     `within` a stage there are fewer completions: see `decodings`.
     """
@@ -97,14 +97,14 @@ def evaluate(
         in_order = sorted(groups, key=lambda group: group.index)
         for (index, _), group in zip(loaded, in_order, strict=True):
             rows += _rows(index, decoding.name, group, scorer)
-    examples = [example for _, example in loaded]
+    examples = dict(loaded)
     if fabric.world_size > 1:
         import torch.distributed
 
         gathered: list[Any] = [None] * fabric.world_size
         torch.distributed.all_gather_object(gathered, (rows, examples))
         rows = sorted((row for part in gathered for row in part[0]), key=lambda row: (row["decoding"], row["index"]))
-        examples = [example for part in gathered for example in part[1]]
+        examples = {place: example for part in gathered for place, example in part[1].items()}
     return rows, examples
 
 
@@ -159,13 +159,13 @@ DEFINITIONS: dict[str, tuple[str, str, Any]] = {
 }
 
 
-def per_example(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
-    """Example id -> the metric; an example to which it does not apply is left out."""
+def per_example(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
+    """Place in the data -> the metric; an example to which it does not apply is left out."""
     decoding, column, reduce = DEFINITIONS[metric]
-    values: dict[str, list[float]] = defaultdict(list)
+    values: dict[int, list[float]] = defaultdict(list)
     for row in rows:
         if row["decoding"] == decoding and row[column] is not None:
-            values[row["example_id"]].append(row[column])
+            values[row["index"]].append(row[column])
     return {example: float(reduce(found)) for example, found in values.items()}
 
 
@@ -183,7 +183,7 @@ def difference(
     shared = [example for example in first if example in second]
     if not shared:
         return None
-    blocks = {row["example_id"]: row["block"] for row in after}
+    blocks = {row["index"]: row["block"] for row in after}
     changes = np.array([[second[example] - first[example], 1.0] for example in shared])
     sums = block_sums(changes, [blocks[example] for example in shared])
     return {"mean": float(ratio(sums.sum(axis=0))), "ci95": interval(sums), "num_blocks": len(sums)}
@@ -192,7 +192,7 @@ def difference(
 def level(rows: Sequence[Mapping[str, Any]], metric: str) -> list[float | None]:
     """The 95 % interval of a metric's mean over examples: percentile bootstrap over independent blocks."""
     values = per_example(rows, metric)
-    blocks = {row["example_id"]: row["block"] for row in rows}
+    blocks = {row["index"]: row["block"] for row in rows}
     sums = block_sums(np.array([[value, 1.0] for value in values.values()]), [blocks[example] for example in values])
     return interval(sums)
 
@@ -203,7 +203,7 @@ def report(stages: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Sequence[
     last = stages[names[-1]]
     result: dict[str, Any] = {
         "schema": 1,
-        "num_examples": len({row["example_id"] for row in last}),
+        "num_examples": len({row["index"] for row in last}),
         "num_blocks": len({row["block"] for row in last}),
         "stages": {name: summarize(rows, metrics) for name, rows in stages.items()},
         "difference": {},

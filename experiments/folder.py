@@ -9,6 +9,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -165,8 +166,9 @@ class Recorder:
     def rl(self, step: RLStep) -> None:
         """One RL step: the rollouts first, so that a step in metrics.jsonl always has them."""
         at = self.offset + step.step
-        self.examples.add([group.example for group in step.groups])
-        rows = completion_rows(at, step.groups, step.advantages, fingerprint=self.fingerprint)
+        stored = self.examples.add([group.example for group in step.groups])
+        groups = [replace(group, example=example) for group, example in zip(step.groups, stored, strict=True)]
+        rows = completion_rows(at, groups, step.advantages, fingerprint=self.fingerprint)
         write_table(rows, self.folder.rollouts / f"step-{at:06d}.parquet")
         values = dict(step.metrics)
         ious = [

@@ -184,8 +184,8 @@ class Pipeline:
         rows, examples = evaluate(loader, LocalEngine(policy), self.reward, evaluation, **settings)
         self._note_skipped(f"evaluation of {stage}", loader)
         if recorder is not None:
-            recorder.examples.add(examples)
-            write_table(rows, rows_file)
+            stored = dict(zip(examples, recorder.examples.add([*examples.values()]), strict=True))
+            write_table([row | {"example_id": stored[row["index"]].id} for row in rows], rows_file)
         self.fabric.barrier()
         return rows
 

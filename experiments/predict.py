@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from groundrl.experiments.config import ConfigError
 from groundrl.experiments.evals.models import open_engine
 from groundrl.experiments.figures import PREDICTED_COLOUR, brightened
-from groundrl.rewards import Boxes, BoxSpace, Completion, Example, ImageRef, pixel, rel1, rel1000
+from groundrl.rewards import Boxes, BoxSpace, Completion, DataError, Example, ImageRef, pixel, rel1, rel1000
 from groundrl.rollout.engine import Sampling
 from groundrl.rollout.pictures import open_image
 from groundrl.rollout.records import settle, write_text
@@ -32,7 +32,7 @@ def predict(
     max_new_tokens: int = 512,
     box_space: str = "rel1000",
 ) -> Iterator[dict[str, Any]]:
-    """Ask one question of each image; yield what is written to `out`, as soon as it is there.
+    """Ask one question of each image; yield what is written to `out`, as soon as it is there, or the `error` of one.
 
     For each image `NAME.json` (text, label, boxes `[x1, y1, x2, y2]` in pixels of the original, why there are none)
     and, where there are boxes, `NAME.png`. `box_space` is the one in which the model writes: rel1000, rel1, or `pixel`
@@ -40,17 +40,23 @@ def predict(
     """
     if box_space not in (*SPACES, "pixel"):
         raise ConfigError(f"there is no box space {box_space!r}: it is rel1000, rel1 or pixel")
-    names = _names(images)
-    examples = [_example(path, question, box_space) for path in images]
+    named = list(zip(_names(images), images, strict=True))
     engine = open_engine(model, batch_size=BATCH)
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0)
-    for start in range(0, len(examples), BATCH):
-        batch = examples[start : start + BATCH]
+    for start in range(0, len(named), BATCH):
+        names, batch = [], []
+        for name, path in named[start : start + BATCH]:
+            try:
+                batch.append(_example(path, question, box_space))
+            except DataError as error:
+                yield {"image": str(path), "error": str(error)}
+                continue
+            names.append(name)
         keys = [f"0/predict/{example.id}" for example in batch]
-        groups = engine.generate(batch, group_size=1, sampling=sampling, seed_keys=keys)
+        groups = engine.generate(batch, group_size=1, sampling=sampling, seed_keys=keys) if batch else ()
         for group in sorted(groups, key=lambda group: group.index):
             found = prediction(group.example, group.completions[0])
-            yield _written(found, group.example, out / names[start + group.index])
+            yield _written(found, group.example, out / names[group.index])
         for place, reason in sorted(getattr(engine, "failures", {}).items()):
             yield {"image": batch[place].id, "error": reason}
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,22 +193,36 @@ EXAMPLE_SCHEMA = pa.schema(
 
 
 class ExampleStore:
-    """`examples.parquet` (a folder of parts that reads as one table) and `images/`: each example is stored once."""
+    """`examples.parquet` (a folder of parts that reads as one table) and `images/`: each example is stored once.
+
+    Two files may give two examples one id; the second is stored as `id#2`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.table = folder / "examples.parquet"
         self.images = folder / "images"
-        self._known: set[str] = set()
+        self._known: dict[str, bytes] = {}
         for part in sorted(self.table.glob("part-*.parquet")):
-            self._known.update(pq.read_table(part, columns=["id"])["id"].to_pylist())
+            self._known |= {row["id"]: _digest(row) for row in pq.read_table(part).to_pylist()}
 
-    def add(self, examples: Sequence[Example]) -> None:
-        """Store those not yet known, images first, so that a row never points to a missing file."""
-        new = {example.id: example for example in examples if example.id not in self._known}
+    def add(self, examples: Sequence[Example]) -> list[Example]:
+        """Store those not yet known, images first, so that a row never points to a missing file; all, as stored."""
+        new, stored = [], []
+        begin = len(self._known)
+        for example in examples:
+            row = self._row(example)
+            digest = _digest(row)
+            row["id"] = self._name(example.id, digest)
+            if row["id"] not in self._known:
+                self._known[row["id"]] = digest
+                new.append(row)
+            stored.append(example if row["id"] == example.id else replace(example, id=row["id"]))
         if new:
-            rows = [self._row(example) for example in new.values()]
-            write_table(rows, self.table / f"part-{len(self._known):08d}.parquet", schema=EXAMPLE_SCHEMA)
-            self._known.update(new)
+            write_table(new, self.table / f"part-{begin:08d}.parquet", schema=EXAMPLE_SCHEMA)
+        return stored
+
+    def _name(self, id: str, digest: bytes) -> str:
+        return free_name(id, lambda name: self._known.get(name, digest) != digest)
 
     def _row(self, example: Example) -> dict[str, Any]:
         reference = example.reference
@@ -246,6 +262,18 @@ class ExampleStore:
                 partial.write_bytes(buffer.getvalue())
             os.replace(partial, path)  # hundreds of small files that the data still has: not worth a flush each
         return digest
+
+
+def free_name(id: str, taken: Callable[[str], bool]) -> str:
+    """The id, or `id#2`, `id#3`, ...: the first that is not taken."""
+    names = itertools.chain((id,), (f"{id}#{count}" for count in itertools.count(2)))
+    return next(name for name in names if not taken(name))
+
+
+def _digest(row: Mapping[str, Any]) -> bytes:
+    """Of all that a row holds but its name."""
+    content = json.dumps({name: value for name, value in row.items() if name != "id"}, sort_keys=True)
+    return hashlib.blake2b(content.encode(), digest_size=16).digest()
 
 
 def _boxes(boxes: Boxes) -> dict[str, Any]:

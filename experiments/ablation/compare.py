@@ -25,7 +25,7 @@ from groundrl.experiments.ablation.statistics import (
 FULL = "full"  # every other arm is compared with it
 START = "start"  # the common checkpoint: shown, not tested
 Interval = tuple[float, float]
-Values = Mapping[str, float]  # test example id -> the metric
+Values = Mapping[int, float]  # a test example's place in the data -> the metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def mean_of(arm: str, runs: Mapping[int, Values]) -> Mean:
     return Mean(arm=arm, seeds=tuple(runs), values=tuple(values.tolist()), mean=float(values.mean()), interval=interval)
 
 
-def compare(arms: Mapping[str, Mapping[int, Values]], blocks: Mapping[str, str]) -> list[Comparison]:
+def compare(arms: Mapping[str, Mapping[int, Values]], blocks: Mapping[int, str]) -> list[Comparison]:
     """Every arm but `full` and `start` against `full`, in order; arms are `name -> seed -> example -> value`.
 
     `blocks` names the independent block of each test example. Arms without a seed in common with `full` are left out.
@@ -141,7 +141,7 @@ def _comparison(
     )
 
 
-def _paired(arm: Values, full: Values, blocks: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:
+def _paired(arm: Values, full: Values, blocks: Mapping[int, str]) -> tuple[np.ndarray, np.ndarray]:
     """Differences on the same test examples, summed by block, and how many; all blocks, in one order."""
     names = {name: place for place, name in enumerate(sorted(set(blocks.values())))}
     sums, counts = np.zeros(len(names)), np.zeros(len(names))

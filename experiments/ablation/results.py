@@ -44,8 +44,8 @@ def read_results(plan: Plan) -> Results:
 
     metric = plan.settings.metric
     rows: list[dict[str, Any]] = []
-    arms: dict[str, dict[int, dict[str, float]]] = {}
-    blocks: dict[str, str] = {}
+    arms: dict[str, dict[int, dict[int, float]]] = {}
+    blocks: dict[int, str] = {}
     for job in sorted(plan.jobs(), key=lambda job: [START, *(arm.name for arm in plan.arms)].index(job.arm)):
         if not plan.done(job):
             continue
@@ -56,7 +56,7 @@ def read_results(plan: Plan) -> Results:
         answers = pq.read_table(folder / "evaluation" / f"{stage}.parquet").to_pylist()
         if values := per_example(answers, metric):
             arms.setdefault(job.arm, {})[job.seed] = values
-            blocks |= {row["example_id"]: row["block"] for row in answers}
+            blocks |= {row["index"]: row["block"] for row in answers}
     return Results(
         metric=metric,
         means=tuple(mean_of(name, runs) for name, runs in arms.items()),

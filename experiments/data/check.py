@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class SplitFacts:
     boxes: Counter[int] = field(default_factory=Counter)
     tokens: dict[str, dict[str, float]] = field(default_factory=dict)
     seen: dict[str, dict[str, str]] = field(default_factory=dict)
+    ids: dict[str, int] = field(default_factory=dict)
     shown: list[Example] = field(default_factory=list)
 
 
@@ -123,6 +124,7 @@ def _facts(split: Split, *, policy: Policy | None, limit: int | None, hashes: di
     for place in places:
         try:
             example = source[place]
+            _refuse_twin(facts, example.id, place, source)
             _note(facts, example, hashes)
             if policy is not None and place in measured:
                 _measure(policy, example, lengths)
@@ -133,6 +135,19 @@ def _facts(split: Split, *, policy: Policy | None, limit: int | None, hashes: di
             facts.shown.append(example)
     facts.tokens = {what: _summary(found) for what, found in lengths.items() if found}
     return facts
+
+
+def _refuse_twin(facts: SplitFacts, id: str, place: int, source: ExampleSource) -> None:
+    """DataError where an earlier example of the split has this id."""
+    first = facts.ids.setdefault(id, place)
+    if first != place:
+        here, there = (_where(source, index) for index in (place, first))
+        raise DataError(f"{here}: example {id!r}: {there} has this id too; give each example its own")
+
+
+def _where(source: ExampleSource, place: int) -> str:
+    where: Callable[[int], str] | None = getattr(source, "where", None)
+    return where(place) if where is not None else f"place {place}"
 
 
 def _note(facts: SplitFacts, example: Example, hashes: dict[Any, str]) -> None:

@@ -59,7 +59,11 @@ class ConversationSource:
             id = f"{self.name}/{row['id']}" if isinstance(row.get("id"), str | int) else id
             return self._example(row, id)
         except ValueError as error:
-            raise DataError(f"{self.table.where(index)}: example {id!r}: {error}") from None
+            raise DataError(f"{self.where(index)}: example {id!r}: {error}") from None
+
+    def where(self, index: int) -> str:
+        """The file and the line or row from 1."""
+        return self.table.where(index)
 
     def _example(self, row: Mapping[str, Any], id: str) -> Example:
         turns = turns_of(row)

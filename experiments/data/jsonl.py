@@ -75,7 +75,11 @@ class JsonlSource:
             id = example_id(record, id)
             return example_from_json(record, id=id, folder=self.path.parent)
         except ValueError as error:
-            raise DataError(f"{self.rows.where(index)}: example {id!r}: {error}") from None
+            raise DataError(f"{self.where(index)}: example {id!r}: {error}") from None
+
+    def where(self, index: int) -> str:
+        """The file and the line from 1."""
+        return self.rows.where(index)
 
 
 def first_columns(rows: Any) -> tuple[str, ...]:

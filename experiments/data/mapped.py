@@ -88,7 +88,11 @@ class MappedSource:
             task = self._task(fields)
             return task.example(fields, template=self.templates[task.name])
         except ValueError as error:
-            raise DataError(f"{self.table.where(place)}: example {id!r}: {error}") from None
+            raise DataError(f"{self.where(index)}: example {id!r}: {error}") from None
+
+    def where(self, index: int) -> str:
+        """The file and the line or row from 1."""
+        return self.table.where(int(self.rows[index]))
 
     def _task(self, fields: Fields) -> Task:
         reasons = [(task, task.unfit(fields)) for task in self.tasks]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from groundrl.experiments.stage_config import RLStage
 from groundrl.experiments.stored import groups_of
 from groundrl.rewards import Example, Group
+from groundrl.rollout.records import free_name
 
 FOREIGN = "log"  # the stage of a foreign log
 
@@ -74,8 +75,10 @@ def gather_log(name: str, records: Iterable[Record], *, notes: tuple[str, ...] =
     place, last = -1, None
     for (step, question), members in ordered:
         place, last = (place + 1 if step == last else 0), step
-        id = ids.setdefault(question, members[0].example.id)
-        examples.setdefault(id, members[0].example)
+        if question not in ids:
+            ids[question] = free_name(members[0].example.id, lambda name: name in examples)
+            examples[ids[question]] = replace(members[0].example, id=ids[question])
+        id = ids[question]
         for sample, record in enumerate(members):
             key = f"log/log/{FOREIGN}/{step}/{place}/{sample}"
             row = (step, place, id, record.text, record.reward, _status(record), _advantage(record), key)

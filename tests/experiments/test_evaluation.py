@@ -39,16 +39,16 @@ def test_set_iou_converts_the_space():
 def rows(values, decoding="sampled"):
     """`values[example] = (block, [iou, ...])` as evaluation rows."""
     return [
-        {"example_id": example, "block": block, "decoding": decoding, "iou": iou, "reward": None}
-        for example, (block, ious) in values.items()
+        {"index": index, "block": block, "decoding": decoding, "iou": iou, "reward": None}
+        for index, (block, ious) in enumerate(values.values())
         for iou in ious
     ]
 
 
 def test_samples_of_an_example_become_one_number():
     found = rows({"a": ("x", [0.0, 1.0]), "b": ("x", [0.5, 0.5])}) + rows({"a": ("x", [0.3])}, "greedy")
-    assert per_example(found, "iou_mean") == {"a": 0.5, "b": 0.5}
-    assert per_example(found, "iou_best_of_n") == {"a": 1.0, "b": 0.5}
+    assert per_example(found, "iou_mean") == {0: 0.5, 1: 0.5}
+    assert per_example(found, "iou_best_of_n") == {0: 1.0, 1: 0.5}
     assert summarize(found, ("iou_mean_greedy", "iou_best_of_n", "reward_mean")) == {
         "iou_mean_greedy": 0.3,
         "iou_best_of_n": 0.75,

@@ -87,6 +87,25 @@ def test_the_command_reads_standard_input_and_says_what_failed(pictures, tmp_pat
     assert done.exit_code == 1
 
 
+def test_an_image_that_cannot_be_read_stops_no_other(tiny_vl, pictures, tmp_path):
+    (pictures / "aa.png").write_bytes(b"no picture")
+    arguments = [
+        "predict",
+        str(tiny_vl),
+        str(pictures),
+        QUESTION,
+        "--out",
+        str(tmp_path / "out"),
+        "--max-new-tokens",
+        "4",
+    ]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert f"the image {pictures / 'aa.png'} cannot be read" in done.stderr
+    for name in ("a", "b"):
+        assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["image"] == str(pictures / f"{name}.jpg")
+
+
 def test_images_of_one_name_do_not_overwrite_each_other(pictures, tmp_path):
     (tmp_path / "other").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "other" / "a.png")

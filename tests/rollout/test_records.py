@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -177,6 +178,13 @@ class TestExampleStore:
         store.add([example, other])
         ExampleStore(tmp_path).add([other, example])
         assert sorted(row["id"] for row in self.read(tmp_path)) == ["e", "f"]
+
+    def test_two_examples_of_one_id_are_two_also_in_the_next_process(self, tmp_path, example):
+        twins = [replace(example, reference=Reference(label="other")), replace(example, prompt="Find it.")]
+        assert [own.id for own in ExampleStore(tmp_path).add([example, twins[0], example])] == ["e", "e#2", "e"]
+        assert [own.id for own in ExampleStore(tmp_path).add([twins[1], twins[0], example])] == ["e#3", "e#2", "e"]
+        rows = {row["id"]: (row["prompt"], row["label"]) for row in self.read(tmp_path)}
+        assert rows == {"e": ("Find.", "cancer"), "e#2": ("Find.", "other"), "e#3": ("Find it.", "cancer")}
 
     def test_a_row_holds_the_reference_and_points_to_its_images(self, tmp_path, example):
         ExampleStore(tmp_path).add([example])

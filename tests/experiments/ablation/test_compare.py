@@ -5,21 +5,21 @@ import pytest
 
 from groundrl.experiments.ablation.compare import compare, limits, mean_of, sentence
 
-BLOCKS = {f"{block}{place}": block for block in "abcd" for place in (1, 2)}
+BLOCKS = {place: "abcd"[place // 2] for place in range(8)}
 
 
-def arm(shift: float, seeds: int, *, noise: float = 0.02, key: int = 0) -> dict[int, dict[str, float]]:
+def arm(shift: float, seeds: int, *, noise: float = 0.02, key: int = 0) -> dict[int, dict[int, float]]:
     rng = np.random.default_rng(key)
     levels = np.random.default_rng(99).normal(0.5, 0.2, seeds)  # a seed moves all its arms alike
     return {seed: {example: levels[seed] + shift + noise * rng.normal() for example in BLOCKS} for seed in range(seeds)}
 
 
 def test_differences_are_paired_by_seed_and_example():
-    full = {0: {"a1": 0.5, "a2": 0.7, "b1": 0.1}, 1: {"a1": 0.4, "a2": 0.4, "b1": 0.4}, 2: {"a1": 1.0}}
-    other = {1: {"a1": 0.6, "a2": 0.4, "b1": 0.5}, 0: {"a1": 0.6, "a2": 0.8}, 3: {"a1": 0.0}}
+    full = {0: {0: 0.5, 1: 0.7, 2: 0.1}, 1: {0: 0.4, 1: 0.4, 2: 0.4}, 2: {0: 1.0}}
+    other = {1: {0: 0.6, 1: 0.4, 2: 0.5}, 0: {0: 0.6, 1: 0.8}, 3: {0: 0.0}}
     (found,) = compare({"full": full, "start": full, "other": other}, BLOCKS)
     assert (found.arm, found.seeds) == ("other", (1, 0))
-    assert found.differences == pytest.approx((0.1, 0.1))  # seed 1: (0.2 + 0 + 0.1) / 3; seed 0: b1 has no pair
+    assert found.differences == pytest.approx((0.1, 0.1))  # seed 1: (0.2 + 0 + 0.1) / 3; seed 0: example 2 has no pair
     assert mean_of("full", full).values == pytest.approx((1.3 / 3, 0.4, 1.0))
 
 

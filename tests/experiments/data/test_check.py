@@ -119,6 +119,15 @@ def test_every_fault_is_found_with_its_line(tmp_path):
     assert facts.faults[3].startswith("example 'd.jsonl:6': the image ")
 
 
+def test_an_id_given_twice_is_a_fault_with_both_lines(tmp_path):
+    (tmp_path / "d.jsonl").write_text(
+        '{"id": "a", "prompt": "x"}\n\n{"id": "b", "prompt": "y"}\n{"id": "a", "prompt": "z"}\n'
+    )
+    (facts,) = check_data([Split(name="d", source=JsonlSource(tmp_path / "d.jsonl"))]).splits
+    (fault,) = facts.faults
+    assert fault.endswith(f"d.jsonl:4: example 'a': {tmp_path}/d.jsonl:1 has this id too; give each example its own")
+
+
 def test_labels_boxes_and_tasks_are_counted(tmp_path):
     rows = [
         {"prompt": "?", "reference": {"label": "yes", "dataset": "d", "task": "closed_vqa"}},
