@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from groundrl.experiments.config import ConfigError
 from groundrl.experiments.plotting import SMOOTHING, part_names, smooth
-from groundrl.experiments.run import Run, load_run
+from groundrl.experiments.run import RUNS, Run, load_run
 from groundrl.experiments.stage_config import RLStage
 
 Points = dict[int, tuple[float, float]]
@@ -45,12 +45,13 @@ class Arm:
 def runs_at(paths: Sequence[Path | str]) -> list[Run]:
     """The runs of these folders or names; a folder of runs, such as a sweep's, stands for all in it."""
     found: list[Run] = []
-    for path in map(Path, paths):
+    for name in map(Path, paths):
+        path = name if name.exists() else RUNS / name
         inside = sorted(config.parent for config in path.glob("**/config.yaml") if "checkpoints" not in config.parts)
         if path.is_dir() and not (path / "config.yaml").is_file() and inside:
             found += map(Run, inside)
         else:
-            found.append(load_run(path))
+            found.append(load_run(name))
     return found
 
 

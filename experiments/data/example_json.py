@@ -21,7 +21,7 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 def example_from_json(record: Mapping[str, Any], *, id: str, folder: Path) -> Example:
     """The example of an object with the fields of `Example`; image paths are relative to `folder`.
 
-    `id` is taken where the object states none. Null is the same as absent.
+    `id` is taken where the object states none. Null is the same as absent; a reference that is a text is its label.
     """
     record = {name: value for name, value in record.items() if value is not None}
     refuse_unknown(record, FIELDS, "field")
@@ -51,8 +51,10 @@ def example_id(record: Mapping[str, Any], default: str) -> str:
 
 
 def _reference(value: object, images: tuple[Any, ...]) -> Reference:
+    if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return Reference(label=str(value))
     if not isinstance(value, dict):
-        raise ValueError(f'`reference` is an object such as {{"label": "yes"}}, got {shown(value)}')
+        raise ValueError(f'`reference` is a label or an object such as {{"label": "yes"}}, got {shown(value)}')
     known = ("label", "labels", "boxes", "report", "choices")
     boxes = value.get("boxes")
     return Reference(

@@ -108,6 +108,7 @@ def _scored(answers: Answers, tools: Tools) -> tuple[Scored, dict[str, Any]]:
     content = {
         "task": scored.task,
         "examples": len(rows),
+        "empty": getattr(answers.source, "left_out", 0),
         "errors": reasons.total(),
         "reasons": dict(sorted(reasons.items())),
         "cut_off": sum(row["finish_reason"] == "length" for row in rows),

@@ -74,6 +74,8 @@ def _own(table: str, column: str, datasets: Mapping[str, Mapping[str, Any]], met
     if table == "report_generation":
         metrics = (REPORT_COLUMNS[column.rpartition(" ")[2]],)
     figures = (found or {}).get("metrics", {})
+    if metrics == ("medevalkit",) and column.endswith("(closed/all)"):
+        metrics = ("medevalkit_closed", "medevalkit")
     values = [figures[metric]["value"] for metric in metrics if metric in figures]
     return "/".join(f"{100 * value:.1f}" for value in values if value is not None) or "-"
 

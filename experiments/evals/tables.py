@@ -51,6 +51,8 @@ def _counts(content: Mapping[str, Any]) -> Iterator[str]:
                 f"**{name}: {each['errors']} of {each['examples']} examples have no answer** and are left out:",
             )
             yield from (f"- {count} x {reason}" for reason, count in each["reasons"].items())
+        if each["empty"]:
+            yield from ("", f"{name}: {each['empty']} rows of the file are too empty to be examples and are left out.")
         if each["left_out"]:
             yield from ("", f"{name}: not measured, name a tool in the configuration: {', '.join(each['left_out'])}.")
         for metric, found in each["metrics"].items():

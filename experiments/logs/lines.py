@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ EXPECTED = (
 
 def read_lines_log(files: Sequence[Path], name: str) -> Log:
     """The log of these files, each of verl's lines or of plain ones. ValueError, with file and line, for others."""
-    return gather_log(name, _records(files))
+    unread: dict[str, None] = {}
+    records = list(_records(files, unread))
+    notes = (f"fields that are not read: {', '.join(unread)}",) if unread else ()
+    return gather_log(name, records, notes=notes)
 
 
 def holds_completions(file: Path) -> bool:
@@ -32,11 +36,12 @@ def holds_completions(file: Path) -> bool:
     return first is not None and ("completion" in first[1] or set(VERL) <= set(first[1]))
 
 
-def _records(files: Sequence[Path]) -> Iterator[Record]:
+def _records(files: Sequence[Path], unread: dict[str, None]) -> Iterator[Record]:
+    """Each line; names of fields that mean nothing here are put into `unread`."""
     for file in files:
         for line, found in _objects(file):
             try:
-                yield _record(found, file, line)
+                yield _record(found, file, line, unread)
             except ValueError as error:
                 raise ValueError(f"{file}:{line}: {error}") from None
 
@@ -51,11 +56,11 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     raise ValueError(f"{file}:{line}: {error}") from None
 
 
-def _record(found: Mapping[str, Any], file: Path, line: int) -> Record:
+def _record(found: Mapping[str, Any], file: Path, line: int, unread: dict[str, None]) -> Record:
     if set(VERL) <= set(found):
         return _of_verl(found, f"{file.stem}:{line}")
     if "completion" in found:
-        return _of_plain(found, f"{file.stem}:{line}", file.parent)
+        return _of_plain(found, f"{file.stem}:{line}", file.parent, unread)
     raise ValueError(f"the line has {', '.join(found) or 'no columns'}; {EXPECTED}")
 
 
@@ -83,8 +88,12 @@ def _verl_example(prompt: str, truth: object, id: str) -> Example:
     return Example(id=id, prompt=prompt, reference=Reference(label=label))
 
 
-def _of_plain(found: Mapping[str, Any], id: str, folder: Path) -> Record:
-    refuse_unknown(found, (*FIELDS, *PLAIN), "field")
+def _of_plain(found: Mapping[str, Any], id: str, folder: Path, unread: dict[str, None]) -> Record:
+    known = (*FIELDS, *PLAIN)
+    unread |= dict.fromkeys(name for name in found if name not in known)
+    refuse_unknown(
+        [name for name in unread if get_close_matches(name, known, n=1, cutoff=0.8)], known, "field"
+    )  # misspelt
     completion = text(found, "completion")
     if completion is None:
         raise ValueError("`completion` is text, got null")

@@ -79,9 +79,8 @@ def _kit(completion: Completion, example: Example) -> float | None:
     return float(text == truth)
 
 
+RULE = "the rule of MedEvalKit, its faults included (parts of words, the most similar option); without its judge"
 MEDEVALKIT = {
-    "medevalkit": mean_of(
-        _kit,
-        "the rule of MedEvalKit, its faults included (parts of words, the most similar option); without its judge",
-    )
+    "medevalkit": mean_of(_kit, RULE),
+    "medevalkit_closed": mean_of(_kit, f"{RULE}; over the closed questions alone"),
 }

@@ -35,7 +35,7 @@ CLOSED_VQA = Task(
     needs=("question", "answer"),
     gold=closed_gold,
     reward="LabelAccuracy(mode='yes_no')",
-    metrics=("closed_accuracy", "unparsed", "medevalkit"),
+    metrics=("closed_accuracy", "unparsed", "medevalkit", "medevalkit_closed"),
     refuses=not_yes_or_no,
 )
 OPEN_VQA = Task(

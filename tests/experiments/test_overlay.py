@@ -9,7 +9,7 @@ import pytest
 import yaml
 from scipy.stats import t
 
-from groundrl.experiments import Run, cli
+from groundrl.experiments import Run, cli, overlay
 from groundrl.experiments.config import ConfigError
 from groundrl.experiments.config_file import load_config
 from groundrl.experiments.overlay import arms_of, plot_held_out, plot_proxy, plot_runs, runs_at
@@ -110,8 +110,10 @@ def test_what_cannot_be_drawn_is_said(runs, tmp_path):
     plt.close("all")
 
 
-def test_a_folder_of_runs_stands_for_all_in_it(runs, tmp_path):
+def test_a_folder_of_runs_stands_for_all_in_it(runs, tmp_path, monkeypatch):
     assert [run.folder.name for run in runs_at([tmp_path])] == ["G-2", "G-4", "again", "full-0", "full-1"]
+    monkeypatch.setattr(overlay, "RUNS", tmp_path.parent)
+    assert len(runs_at([tmp_path.name])) == 5, "a sweep by its name, as a run"
 
 
 def test_the_command_writes_a_figure(runs, tmp_path, monkeypatch, capsys):

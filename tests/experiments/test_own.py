@@ -18,6 +18,13 @@ from groundrl.rewards import reward
 def no_digits(completion, example):
     return 1.0 - sum(c.isdigit() for c in completion.text) / max(1, len(completion.text))
 """
+ODD = """
+from groundrl.rewards import reward
+
+@reward(range=(0, 1))
+def no_digits(completion, example):
+    return float(len(completion.text) % 2 == int(example.reference.label))
+"""
 
 
 def config(folder, model, lines, **changes):
@@ -80,6 +87,22 @@ def test_qwen3_vl_with_one_and_two_images_a_prompt(tiny_vl, tmp_path):
     run = train(config(tmp_path, tiny_vl, lines), runs=tmp_path / "runs", progress=False)
     assert {row["example_id"] for row in run.rollouts.to_pylist()} <= {"one", "two", "none"}
     assert run.metrics[-1]["sampler_gap"] < 1e-5
+
+
+def test_two_examples_of_one_id_are_scored_and_shown_as_two(tiny_text, tmp_path):
+    lines = [
+        {"id": "q", "prompt": "yes or no?", "answer": "yes", "reference": truth, "block": truth} for truth in ("0", "1")
+    ]
+    content = config(tmp_path, tiny_text, lines, stages=[RL])
+    content["data"]["test"] = content["data"]["train"]
+    content["evaluation"] = {"samples_per_example": 1, "max_new_tokens": 4}
+    (tmp_path / "mine.py").write_text(ODD)
+    run = train(content, runs=tmp_path / "runs", progress=False)
+    assert run.evaluation["num_examples"] == 2
+    rows = run.rescore(run.reward_of(content["reward"])).rows
+    assert {row["example_id"] for row in rows} == {"q", "q#2"}
+    assert {row["old"] for row in rows} == {0.0, 1.0}
+    assert all(row["old"] == row["new"] for row in rows)
 
 
 def test_faulty_examples_are_skipped_and_listed(tiny_vl, tmp_path):

@@ -146,7 +146,7 @@ FAULTS = {
         ({"images": [{"path": "a.png", "width": "3", "height": 2}]}, "width` is a number, got '3'"),
     ],
     "reference": [
-        ({"reference": "yes"}, "`reference` is an object .*, got 'yes'"),
+        ({"reference": ["yes"]}, r"`reference` is a label or an object .*, got \['yes'\]"),
         ({"reference": {"label": 1}}, "`reference.label` is text, got 1"),
         ({"reference": {"report": 1}}, "`reference.report` is text, got 1"),
         ({"reference": {"labels": "a"}}, "`reference.labels` is a list of texts, got 'a'"),

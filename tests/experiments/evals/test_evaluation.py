@@ -17,6 +17,7 @@ from groundrl.experiments.evals import answers as answers_module
 from groundrl.experiments.evals.compare import compare_evaluations, comparison_markdown
 from groundrl.experiments.evals.config import load_eval_config
 from groundrl.experiments.evals.evaluation import evaluate_model
+from groundrl.experiments.evals.published import beside
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.sampler import LocalEngine
 
@@ -224,6 +225,32 @@ def test_each_example_of_a_mixed_data_set_is_measured_as_its_own_task(tiny_vl, w
     assert (counts["closed_accuracy"], counts["exact_match"], counts["medevalkit"]) == (1, 2, 3)
     assert content["left_out"] == ["judge"]
     assert "not measured, name a tool in the configuration: judge" in (work / "a" / "evaluation.md").read_text()
+
+
+def test_a_published_column_of_closed_and_all_has_both(tiny_vl, work):
+    rows = [
+        {"prompt": "Is it normal?", "reference": {"label": "yes", "task": "closed_vqa"}},
+        *({"prompt": "What is it?", "reference": {"label": label, "task": "open_vqa"}} for label in "ab"),
+    ]
+    (work / "mixed.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    config, _ = load_eval_config(PLAN | {"data": [{"name": "slake", "data": "mixed.jsonl"}]}, {})
+    content = evaluate_model(str(tiny_vl), config, base=work, folder=work / "a")
+    for metric, value in (("medevalkit", 2 / 3), ("medevalkit_closed", 1.0)):
+        content["datasets"]["slake"]["metrics"][metric]["value"] = value
+    header, shown = beside("mine", content["datasets"])["vqa_accuracy"]
+    assert header == ["model", "SLAKE (closed/all)"]
+    assert ["**mine** (compat: medevalkit)", "100.0/66.7"] in shown
+
+
+def test_rows_too_empty_to_be_examples_are_counted(tiny_vl, work):
+    one = {"id": "1", "findings": "Clear lungs.", "impression": "Normal."}
+    rows = [one, {"id": "2", "findings": "", "impression": ""}]
+    (work / "reports.json").write_text(json.dumps(rows))
+    plan = PLAN | {"data": [{"name": "notes", "data": {"read": "report_summaries", "path": "reports.json"}}]}
+    config, _ = load_eval_config(plan, {})
+    content = evaluate_model(str(tiny_vl), config, base=work, folder=work / "a")["datasets"]["notes"]
+    assert (content["examples"], content["empty"]) == (1, 1)
+    assert "notes: 1 rows of the file are too empty" in (work / "a" / "evaluation.md").read_text()
 
 
 def test_data_sets_of_one_task_are_also_taken_together(tiny_vl, work):

@@ -143,6 +143,25 @@ def test_plain_lines_have_the_fields_of_an_example(tmp_path):
     assert found.rows[0]["new_advantage"][0] > 0
 
 
+def test_a_reference_may_be_a_label_and_other_fields_are_named_and_not_read(tmp_path):
+    lines = [
+        {"prompt": "1 + 1?", "completion": text, "reference": truth, "model": "m", "temp": 1}
+        for text, truth in (("2", "2"), ("3", "2"), ("2", 2))
+    ]
+    log = open_log(write(tmp_path / "mine.jsonl", lines))
+    assert log.notes == ("fields that are not read: model, temp",)
+    found = rescore(log, log_reward(log, "LabelAccuracy()"))
+    assert [row["new"] for row in found.rows] == [1.0, 0.0, 1.0]
+    assert "fields that are not read: model, temp" in found.summary["notes"]
+
+
+def test_two_questions_of_one_id_stay_two(tmp_path):
+    lines = [{"id": "q", "prompt": "?", "completion": "2", "reference": truth} for truth in ("2", "3", "2")]
+    log = open_log(write(tmp_path / "mine.jsonl", lines))
+    assert log.table["example_id"].to_pylist() == ["q", "q", "q#2"]
+    assert [row["new"] for row in rescore(log, log_reward(log, "LabelAccuracy()")).rows] == [1.0, 1.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
