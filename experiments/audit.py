@@ -12,7 +12,7 @@ import numpy as np
 from groundrl.experiments.config import ConfigError, RunConfig
 from groundrl.experiments.config_file import find_config, load_config
 from groundrl.experiments.data.training import load_training
-from groundrl.experiments.logs import foreign_examples
+from groundrl.experiments.logs import logged_examples
 from groundrl.experiments.stage_config import RLStage, Source, Training
 from groundrl.experiments.user_rewards import USER_CODE, build_reward, load_user_reward
 from groundrl.rewards import (
@@ -121,8 +121,8 @@ def _train_data(config: RunConfig) -> Training:
 
 
 def _load(spec: Training, *, seed: int, base: Path) -> ExampleSource:
-    """The data of a configuration, or the examples of a log that another trainer wrote."""
-    logged = foreign_examples(base / spec) if isinstance(spec, str) else None
+    """The data of a configuration, or those that a run or another trainer recorded."""
+    logged = logged_examples(base / spec) if isinstance(spec, str) else None
     return load_training(spec, seed=seed, base=base) if logged is None else logged
 
 

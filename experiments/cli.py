@@ -86,7 +86,8 @@ def audit(
         str, typer.Argument(help="An expression such as 'SoftF1()', my_rewards.py:tight, or a configuration.")
     ],
     data: Annotated[
-        str | None, typer.Option(help="As in a configuration; default: its own, else nuclei/train.")
+        str | None,
+        typer.Option(help="As in a configuration, or a run's folder or a log; default: its own, else nuclei/train."),
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="How many examples are drawn.")] = 200,
     threshold: Annotated[float, typer.Option(help="Share of gold at which a blind policy is flagged.")] = 0.5,

@@ -46,6 +46,12 @@ def compare(table: pa.Table) -> dict[str, Any]:
     }
 
 
+def recorded_parts(table: pa.Table) -> dict[str, float | None]:
+    """The mean of each part that a log recorded: of a run the reward's, of TRL and verl every number beside it."""
+    names = [name for name in table.column_names if name.startswith("parts/") and name.count("/") == 1]
+    return {name.removeprefix("parts/"): _mean(_numbers(table, name)) for name in names}
+
+
 def most_changed(table: pa.Table, recorded: pa.Table) -> list[dict[str, Any]]:
     """The completions whose advantage changed most (their total, where advantages are not known), with their parts."""
     change = np.abs(_advantage(table, "new_advantage") - _advantage(table, "old_advantage"))

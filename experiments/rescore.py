@@ -20,7 +20,7 @@ from torch import Tensor
 from groundrl.algorithms.advantages import ADVANTAGES, BEYOND_THE_GROUP, KL_IN_REWARD
 from groundrl.algorithms.loop import compact
 from groundrl.algorithms.window import Window, score_tensors
-from groundrl.experiments.comparison import compare, most_changed
+from groundrl.experiments.comparison import compare, most_changed, recorded_parts
 from groundrl.experiments.logs import Log
 from groundrl.experiments.stage_config import RLStage
 from groundrl.experiments.stored import origin
@@ -85,6 +85,7 @@ def rescore(log: Log, reward: Reward) -> Rescored:
         "advantage": sorted({stage.advantage for stage in log.stages.values()}),
         "notes": [*log.notes, *dict.fromkeys(notes)],
         **compare(table),
+        "recorded_parts": recorded_parts(log.table),
     }
     return Rescored(table=table, summary=summary, changed=most_changed(table, log.table))
 

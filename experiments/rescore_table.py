@@ -19,8 +19,9 @@ def rescore_tables(found: Rescored) -> list[Any]:
         numbers.add_column(heading)
     total, informative = summary["total"], summary["informative"]
     numbers.add_row("reward, mean", _number(total["old_mean"]), _number(total["new_mean"]))
-    for name, value in summary["parts"].items():
-        numbers.add_row(f"  {name}, mean", "", _number(value))
+    recorded = summary["recorded_parts"]
+    for name in dict.fromkeys([*recorded, *summary["parts"]]):
+        numbers.add_row(f"  {name}, mean", _number(recorded.get(name)), _number(summary["parts"].get(name)))
     change = f"{informative['new']} ({informative['gained']} gained, {informative['lost']} lost)"
     numbers.add_row("informative groups", str(informative["old"]), change)
     numbers.add_row("completions without a score", "", str(summary["without_score"]))

@@ -34,11 +34,10 @@ OWN_REWARD: dict[str, type[Reward]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One arm. `changes`: dotted keys of the base to values; `without`: the part that it leaves out, if it does."""
+    """One arm. `changes`: dotted keys of the base to values."""
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
-    without: str | None = None
 
     def __str__(self) -> str:
         if self.name == MORE_SFT:
@@ -143,7 +142,7 @@ def _expand(written: str | Mapping[str, Any], parts: Parts) -> Iterator[Arm]:
                 yield Arm(name=f"only_{part}", changes={"reward": parts.sum({part: weight})})
             else:
                 others = {name: value for name, value in parts.weights.items() if name != part}
-                yield Arm(name=f"without_{part}", changes={"reward": parts.sum(others)}, without=part)
+                yield Arm(name=f"without_{part}", changes={"reward": parts.sum(others)})
     elif "grid" in written:
         yield from _grid(written, parts)
     elif "name" in written:

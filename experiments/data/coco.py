@@ -182,6 +182,13 @@ def _categories(path: Path, rows: list[dict[str, Any]]) -> dict[object, str]:
     return {row["id"]: row["name"] for row in rows}
 
 
+def _found(path: Path) -> str:
+    content = json.loads(path.read_bytes())
+    return (
+        f"expected: {', '.join(TABLES)}; found: {', '.join(content) if isinstance(content, dict) else shown(content)}"
+    )
+
+
 def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}; a path in a config is relative to the config's folder")
@@ -192,5 +199,5 @@ def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
     for name in TABLES:
         rows = tables.get(name) if isinstance(tables, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError(f"{path} is no COCO instances file: it has no list {name!r} of objects")
+            raise ValueError(f"{path} is no COCO instances file: it has no list {name!r} of objects; {_found(path)}")
     return tables  # type: ignore[no-any-return]  # checked above

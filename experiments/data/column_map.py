@@ -99,15 +99,27 @@ class ColumnMap(Strict):
         named = (*one, *several, *report, *boxes, *dict(self.answer).values(), *self.images)
         yield from (name for name in named if name is not None)
 
-    def check(self, found: Sequence[str], where: object) -> None:
-        """ValueError, with the columns found and those expected, where one is missing."""
-        expected = [top(name) for name in self.columns() if not name.endswith(OPTIONAL)]
-        missing = [name for name in dict.fromkeys(expected) if name not in found]
+    def check(self, found: Sequence[str], first: Mapping[str, Any], where: object) -> None:
+        """ValueError, with the columns found and those expected, where one is missing, or a field in the first row."""
+        expected = dict.fromkeys(name for name in self.columns() if not name.endswith(OPTIONAL))
+        missing = [name for name in expected if not _is_there(name, found, first)]
         if missing:
+            fields = [
+                f"{name}.{field}" for name, value in first.items() if isinstance(value, Mapping) for field in value
+            ]
             raise ValueError(
                 f"{where} is not what the map {self.dataset} reads: it has no {', '.join(missing)}; "
-                f"expected: {', '.join(dict.fromkeys(expected))}; found: {', '.join(found) or 'no column'}"
+                f"expected: {', '.join(expected)}; found: {', '.join([*found, *fields]) or 'no column'}"
             )
+
+
+def _is_there(name: str, found: Sequence[str], first: Mapping[str, Any]) -> bool:
+    """Whether a file has a column, and its first row the field of the object in it, if a field is named."""
+    column, _, field = name.partition(".")
+    if name in found or not field or column not in found:
+        return name in found
+    value = first.get(column)
+    return value is None or (isinstance(value, Mapping) and field.partition(".")[0] in value)
 
 
 def top(name: str) -> str:

@@ -24,6 +24,16 @@ _MARK = re.compile(r"<image (\d{1,2})>")  # MMMU's, in a question or a choice
 OWN = ("dataset", "task")  # columns that every example has; a file's own are kept as source_dataset, source_task
 
 
+def _first_row(table: Table) -> Mapping[str, Any]:
+    """The first row that can be read; a faulty one is named when it is asked for."""
+    for index in range(len(table)):
+        try:
+            return table.row(index)
+        except ValueError:
+            continue
+    return {}
+
+
 class MappedSource:
     """The examples of a table under a column map.
 
@@ -48,7 +58,7 @@ class MappedSource:
         self.tasks = [TASKS[name] for name in columns.tasks]
         self.templates = _templates(self.tasks, template)
         if len(table):
-            columns.check(table.columns, table.where(0).rpartition(":")[0])
+            columns.check(table.columns, _first_row(table), table.where(0).rpartition(":")[0])
             refuse_unknown(where or (), table.columns, "column in `where`:")
         self.rows, self.left_out = self._chosen(where or {})
 

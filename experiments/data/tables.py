@@ -46,6 +46,8 @@ class Table(Protocol):
 def open_table(path: Path, *, split: str | None = None) -> Table:
     """The table of a .jsonl, .json, .csv, .tsv or .parquet file, of a folder that `datasets` saved, or of a pattern.
 
+    A .json file may also have one object on each line.
+
     A pattern (`QA_information/Open-access/*.json`) is all of its files, in order of their names. `split` picks a split
     of a `datasets` folder. ValueError for anything else.
     """
@@ -71,7 +73,19 @@ def open_table(path: Path, *, split: str | None = None) -> Table:
     }
     if path.suffix not in kinds:
         raise ValueError(f"{path} is none of {', '.join(kinds)}, .parquet or a folder that `datasets` has saved")
-    return kinds[path.suffix](path)
+    return JsonLines(path) if path.suffix == ".json" and _holds_lines(path) else kinds[path.suffix](path)
+
+
+def _holds_lines(path: Path) -> bool:
+    """Whether a .json file has an object on each line, as MedMCQA's: its first is one, and another follows."""
+    with path.open("rb") as file:
+        first, second = file.readline(), file.readline()
+    if any(line.lstrip()[:1] != b"{" for line in (first, second)):
+        return False
+    try:
+        return isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _matching(pattern: Path) -> list[str]:

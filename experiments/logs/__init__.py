@@ -4,6 +4,6 @@
 """
 
 from groundrl.experiments.logs.log import Log, Record
-from groundrl.experiments.logs.opening import foreign_examples, log_reward, open_log
+from groundrl.experiments.logs.opening import log_reward, logged_examples, open_log
 
-__all__ = ["Log", "Record", "foreign_examples", "log_reward", "open_log"]
+__all__ = ["Log", "Record", "log_reward", "logged_examples", "open_log"]

@@ -49,8 +49,10 @@ def log_reward(log: Log, expression: str) -> Reward:
     return build_expression(expression, {}, Path.cwd(), "--reward")
 
 
-def foreign_examples(path: Path) -> list[Example] | None:
-    """The examples of a foreign log, to audit a reward on; None where the path is a data set, or nothing."""
+def logged_examples(path: Path) -> list[Example] | None:
+    """The examples of a run or a foreign log, to audit a reward on; None where the path is a data set, or nothing."""
+    if (path / "config.yaml").is_file():
+        return list(read_examples(path).values())
     files, reader = foreign_files(path)
     if not files or (reader == "lines" and not holds_completions(files[0])):
         return None

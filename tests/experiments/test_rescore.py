@@ -36,7 +36,10 @@ def exactly_as_stored(run, found):
 
 
 def test_the_same_reward_gives_back_every_total_and_advantage(small_run):
-    exactly_as_stored(small_run, small_run.rescore(OWN))
+    found = small_run.rescore(OWN)
+    exactly_as_stored(small_run, found)
+    assert found.summary["recorded_parts"] == found.summary["parts"]
+    assert set(found.summary["parts"]) == {"box", "label", "format"}
 
 
 STAGES = {

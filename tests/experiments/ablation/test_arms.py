@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from groundrl.experiments.ablation.alike import alike
 from groundrl.experiments.ablation.board import estimate, plan_notes
 from groundrl.experiments.ablation.plan import Job, Plan
 from groundrl.experiments.ablation.settings import load_sweep_settings
@@ -96,8 +97,30 @@ def test_arms_that_cannot_differ_are_named():
     assert [arm.name for arm in two.arms] == ["full", "only_box", "only_format", "format_only"]
     notes = plan_notes(made, {**PILOT, "constant_parts": ["format"]}, (0, 1), 1)
     assert any(note.startswith("without_format may not differ from full: format did not vary") for note in notes)
+    assert "format_only has nothing to learn from: format did not vary within any group of the pilot steps" in notes
     assert any("G8 is not run" in note for note in notes)
     assert any("With fewer than 6 seeds no two-sided" in note for note in notes)
+
+
+def test_arms_that_may_not_differ_are_named_whatever_they_are_called():
+    made = plan(
+        overrides={"reward": "0.6*box + 0.3*label + 0.1*format"},
+        arms=[
+            {"grid": {"format": [0.3, 0.0]}},
+            {"name": "tenth", "reward": "0.06*box + 0.03*label + 0.01*format"},
+            {"name": "more", "reward": "0.06*box + 0.03*label + 0.02*format", "stages.rl.lr": 1e-5},
+            {"name": "other", "reward": "0.5*box + 0.3*label + 0.1*format"},
+            {"name": "only", "reward": "0.1*label"},
+            {"name": "again", "reward": "0.5*label"},
+        ],
+        controls=["format_only", "random_reward", "more_sft"],
+    )
+    said = dict(note.split(" ", 1) for note in alike(made, ["format"]))
+    assert set(said) == {"format_0.3", "format_0", "tenth", "again", "format_only"}
+    assert said["format_0"] == said["format_0.3"]
+    assert said["tenth"].startswith("may not differ from full: its reward is that times 0.1, which advantages")
+    assert said["again"].startswith("may not differ from only: its reward is that times 5, which")
+    assert {note.split()[0] for note in alike(made, [])} == {"tenth", "again"}
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_a_faulty_image_is_skipped_and_listed(coco, vl_policy):
         ({"annotations": annotation(image_id=99)}, "annotation 77 is of image 99, which is not listed; remove it"),
         ({"annotations": annotation(image_id=None)}, "annotation 77 is of image None"),
         ({"annotations": {}}, "is no COCO instances file: it has no list 'annotations' of objects"),
-        ({"images": [1]}, "is no COCO instances file: it has no list 'images' of objects"),
+        ({"images": [1]}, "it has no list 'images' of objects; expected: images, annotations, categories; found: "),
         ({"images": [IMAGES[0], IMAGES[0]]}, "each of the 2 images needs an `id` of its own"),
         ({"images": [{"file_name": "a.png"}]}, "each of the 1 images needs an `id` of its own"),
         ({"categories": [{"id": 1}]}, r"each of `categories` needs an `id` and a `name`, got \{'id': 1\}"),

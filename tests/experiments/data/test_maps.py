@@ -341,6 +341,18 @@ def test_chexpert_plus_by_patient(tmp_path, picture):
     assert (example.block, example.answer) == ("patient1", "Impression: 1. No change, 2. none.")
 
 
+@pytest.mark.parametrize("row", [{"data": {"foo": 1}}, {"data": "x"}])
+def test_fields_of_an_object_are_found_and_expected_too(tmp_path, row):
+    jsonl(tmp_path / "w.jsonl", row)
+    found = "data, data.foo" if isinstance(row["data"], dict) else "data"
+    wanted = (
+        r"w.jsonl is not what the map pubmedqa reads: it has no data.Question, .*; expected: data.Question, .*"
+        rf"data.Correct Option.*; found: {found}$"
+    )
+    with pytest.raises(ValueError, match=wanted):
+        load_source({"read": "pubmedqa", "path": "w.jsonl"}, seed=0, base=tmp_path)
+
+
 def test_captions(tmp_path, picture):
     picture("a.png")
     jsonl(tmp_path / "c.jsonl", {"image": "a.png", "id": "1", "caption": "A cyst."})

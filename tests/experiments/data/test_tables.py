@@ -28,6 +28,14 @@ def test_a_json_list_knows_the_line_of_each_record(tmp_path):
     assert len(open_table(write(tmp_path, "empty.json", " [ ] "))) == 0
 
 
+def test_a_json_file_may_have_an_object_on_each_line(tmp_path):
+    table = open_table(write(tmp_path, "a.json", '{"a": 1}\n{"a": 2}\n\nbroken\n'))
+    assert [table.row(0), table.row(1)] == [{"a": 1}, {"a": 2}]
+    assert [table.where(index).rpartition(":")[2] for index in range(3)] == ["1", "2", "4"]
+    with pytest.raises(ValueError, match="the line is not JSON"):
+        table.row(2)
+
+
 def test_an_object_of_records_has_its_keys_as_a_column(tmp_path):
     table = open_table(write(tmp_path, "a.json", json.dumps({"k1": {"a": 1}, "k2": {"a": 2}}, indent=2)))
     assert rows(table) == [{"key": "k1", "a": 1}, {"key": "k2", "a": 2}]

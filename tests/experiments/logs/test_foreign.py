@@ -9,7 +9,7 @@ import pytest
 
 from groundrl.experiments import cli
 from groundrl.experiments.audit import named_reward
-from groundrl.experiments.logs import foreign_examples, log_reward, open_log
+from groundrl.experiments.logs import log_reward, logged_examples, open_log
 from groundrl.experiments.rescore import rescore
 from groundrl.rewards import Format, LabelAccuracy
 from groundrl.rewards.interop import to_trl
@@ -189,11 +189,17 @@ def test_a_wrong_parquet_is_refused_with_its_columns(tmp_path):
         open_log(file)
 
 
+def test_the_audit_takes_the_examples_of_a_run(small_run):
+    found = logged_examples(small_run.folder)
+    assert {example.id for example in found} >= {row["example_id"] for row in small_run.rollouts.to_pylist()}
+    assert all(example.reference.boxes is not None for example in found)
+
+
 def test_the_audit_takes_the_examples_of_a_log(tmp_path):
     file = write(tmp_path / "mine.jsonl", [{**PLAIN, "id": "a"}, {**PLAIN, "completion": "2 cells"}])
     _, source = named_reward("LabelAccuracy()", data=str(file), seed=0)
     assert [example.id for example in source] == ["a"]
-    assert foreign_examples(write(tmp_path / "data.jsonl", [{"prompt": "p", "answer": "a"}])) is None
+    assert logged_examples(write(tmp_path / "data.jsonl", [{"prompt": "p", "answer": "a"}])) is None
 
 
 def test_the_command_reads_a_foreign_log(tmp_path, monkeypatch, capsys):
