@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from groundrl.rewards import DataError, Example, ExampleSource, ImageRef
+from groundrl.rewards import Completion, DataError, Example, ExampleSource, ImageRef, SoftF1
 from groundrl.rewards.audit.task import prompt_text
 from groundrl.rollout.pictures import stored_image
 from groundrl.rollout.policy import Policy
@@ -20,6 +20,7 @@ from groundrl.rollout.policy import Policy
 PATIENT = ("patient", "patient_id", "deid_patient_id", "subject_id")  # columns that name a patient
 MADE = 1_000  # examples looked at of a source that makes them without end
 MEASURED = 1_000  # examples whose tokens are counted
+TINY = 0.01  # of the box space: below, whole numbers of it no longer say where a box is
 SHOWN = 24  # examples of a split on its contact sheet
 
 
@@ -125,6 +126,7 @@ def _facts(split: Split, *, policy: Policy | None, limit: int | None, hashes: di
         try:
             example = source[place]
             _refuse_twin(facts, example.id, place, source)
+            _refuse_another_truth(example, _where(source, place))
             _note(facts, example, hashes)
             if policy is not None and place in measured:
                 _measure(policy, example, lengths)
@@ -143,6 +145,24 @@ def _refuse_twin(facts: SplitFacts, id: str, place: int, source: ExampleSource) 
     if first != place:
         here, there = (_where(source, index) for index in (place, first))
         raise DataError(f"{here}: example {id!r}: {there} has this id too; give each example its own")
+
+
+def _refuse_another_truth(example: Example, where: str) -> None:
+    """DataError where the gold answer's boxes are not the reference's; not for tiny ones, which rounding moves."""
+    truth = example.reference.boxes
+    if truth is None or example.answer is None or not len(truth):
+        return
+    sides = truth.to(example.box_space).xyxy
+    said = Completion(text=example.answer, box_space=example.box_space)
+    if (
+        said.boxes is None
+        or not len(said.boxes)
+        or (sides[:, 2:] - sides[:, :2]).min() < TINY * example.box_space.width
+    ):
+        return
+    if (score := SoftF1().score(said, example).value) is not None and score < 0.5:
+        what = f"the boxes of its answer and of its reference agree by {score:.2f} (soft F1)"
+        raise DataError(f"{where}: example {example.id!r}: {what}: SFT would teach other boxes than RL pays for")
 
 
 def _where(source: ExampleSource, place: int) -> str:

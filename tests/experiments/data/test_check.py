@@ -128,6 +128,28 @@ def test_an_id_given_twice_is_a_fault_with_both_lines(tmp_path):
     assert fault.endswith(f"d.jsonl:4: example 'a': {tmp_path}/d.jsonl:1 has this id too; give each example its own")
 
 
+@pytest.mark.parametrize(
+    ("answer", "sound"),
+    [
+        ("<box>[[78, 156, 234, 312]]</box>", True),
+        ("<box>[[100, 200, 300, 400]]</box>", False),
+        ("<box>[[78, 156, 234, 312], [0, 0, 500, 500], [1, 1, 600, 600]]</box>", True),
+        ("<box>[[78, 156, 234, 312], [0, 0, 5, 5], [1, 1, 6, 6], [1, 1, 6, 6]]</box>", False),
+        ("a nucleus", True),
+    ],
+)
+def test_an_answer_with_other_boxes_than_the_reference_is_a_fault(answer, sound, tmp_path):
+    boxes = {"xyxy": [[0.078, 0.156, 0.234, 0.312]], "space": "rel1"}
+    record = {"id": "a", "prompt": "?", "answer": answer, "reference": {"boxes": boxes}}
+    (tmp_path / "d.jsonl").write_text(json.dumps(record))
+    (facts,) = check_data([Split(name="d", source=JsonlSource(tmp_path / "d.jsonl"))]).splits
+    assert len(facts.faults) == (not sound)
+    for fault in facts.faults:
+        assert fault.startswith(
+            f"{tmp_path}/d.jsonl:1: example 'a': the boxes of its answer and of its reference agree by"
+        )
+
+
 def test_labels_boxes_and_tasks_are_counted(tmp_path):
     rows = [
         {"prompt": "?", "reference": {"label": "yes", "dataset": "d", "task": "closed_vqa"}},
