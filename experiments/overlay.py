@@ -109,22 +109,30 @@ def plot_proxy(runs: Sequence[Run], *, metric: str = "iou_mean_greedy") -> Figur
     """What training optimises against what it is for: held-out metric over the reward of the rollouts at that time.
 
     A curve that goes on to the right but not up is a reward that is being gamed. The reward is smoothed, at the step
-    after the evaluation, whose rollouts the evaluated policy sampled; each point is one evaluation of one run.
+    after the evaluation, whose rollouts the evaluated policy sampled. Each point is the mean over an arm's seeds, each
+    thin line one seed; an arm of a sweep begins at the checkpoint that all share.
     """
     figure, axes = plt.subplots(figsize=(6, 5), layout="constrained")
     for place, arm in enumerate(arms_of(runs)):
-        label: str | None = arm.label
-        for run in arm.runs:
-            rewards = _track(run, "reward/mean")
-            known = [
-                (rewards.get(p["step"] + 1, rewards.get(p["step"])), p[metric]) for p in run.held_out if metric in p
-            ]
-            if points := [(a, b) for a, b in known if a is not None]:
-                across, up = zip(*points, strict=True)
-                axes.plot(across, up, "o-", color=f"C{place}", label=label, alpha=0.7)
-                label = None
+        seeds = [_proxy(run, metric) for run in arm.runs]
+        for points in seeds if len(seeds) > 1 else ():
+            axes.plot(*np.array([points[key] for key in sorted(points)]).reshape(-1, 2).T, color=f"C{place}", alpha=0.3)
+        if shared := sorted(set.intersection(*(set(points) for points in seeds))):
+            mean = np.array([[points[key] for key in shared] for points in seeds]).mean(axis=0)
+            axes.plot(*mean.T, "o-", color=f"C{place}", label=arm.label)
     _finish(axes, f"reward in training (centred mean of {SMOOTHING} steps)", f"{metric}, held out")
     return figure
+
+
+def _proxy(run: Run, metric: str) -> Points:
+    """The number of an evaluation -> the reward in training at that time, the metric."""
+    rewards = _track(run, "reward/mean")
+    known = {
+        k: (rewards.get(point["step"] + 1, rewards.get(point["step"])), point[metric])
+        for k, point in enumerate(_held_out(run))
+        if metric in point
+    }
+    return {k: (reward, value) for k, (reward, value) in known.items() if reward is not None}
 
 
 KINDS = ("reward", "parts", "held-out", "proxy", *FIELDS)
@@ -194,8 +202,18 @@ def _placed(run: Run, track: dict[int, float], x: str) -> Points:
 
 def _evaluations(run: Run, metric: str, x: str) -> Points:
     """The number of an evaluation (stages of one arm may differ in length) -> its place on the x axis, the metric."""
-    at = _positions(run, x)
-    return {k: (at[p["step"]], p[metric]) for k, p in enumerate(run.held_out) if metric in p}
+    at = _positions(run, x) | {0: 0.0}
+    return {k: (at[p["step"]], p[metric]) for k, p in enumerate(_held_out(run)) if metric in p}
+
+
+def _held_out(run: Run) -> list[dict[str, Any]]:
+    """A run's evaluations, after that of the checkpoint it began with where another run made it, as in a sweep."""
+    checkpoint = Path(run.config.model.path)
+    folder = checkpoint.parent.parent
+    if checkpoint.parent.name != "checkpoints" or not (folder / "evaluation.json").is_file():
+        return run.held_out
+    start = [point for point in load_run(folder).held_out if point["stage"] == checkpoint.name]
+    return [*(point | {"step": 0} for point in start[-1:]), *run.held_out]
 
 
 def _draw(axes: Axes, arm: Arm, seeds: Sequence[Points], colour: str, **style: Any) -> None:

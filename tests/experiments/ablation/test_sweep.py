@@ -5,6 +5,7 @@ import os
 import shutil
 from functools import partial
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import yaml
@@ -23,6 +24,8 @@ from groundrl.experiments.ablation.sweep import _alone, _prepare, parse_shard, s
 from groundrl.experiments.ablation.worker import attempt, read_plan, run_job
 from groundrl.experiments.cli import app
 from groundrl.experiments.config import ConfigError
+from groundrl.experiments.overlay import plot_held_out, plot_proxy, runs_at
+from groundrl.experiments.plotting import smooth
 
 FILES = ("results.parquet", "ablation.md", "ablation.png")
 ARMS = ["start", "full", "without_even", "without_short", "random_reward"]
@@ -226,6 +229,22 @@ def test_the_figure_is_legible_at_390_pixels(undisturbed):
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ARMS[2:]
     assert np.asarray(image.convert("L")).std() > 5
     assert os.path.getsize(undisturbed.folder / "ablation.png") < 300_000
+
+
+def test_curves_of_an_arm_begin_at_the_common_checkpoint(undisturbed):
+    runs = runs_at([undisturbed.folder])
+    starts = [load_run(undisturbed.folder / f"start-{seed}") for seed in (0, 1)]
+    level = np.mean([run.held_out[-1]["completion_length"] for run in starts])
+    lines = {line.get_label(): line for line in plot_held_out(runs, metric="completion_length").axes[0].lines}
+    for label, line in lines.items():
+        if not label.startswith("start"):
+            assert (line.get_xdata()[0], line.get_ydata()[0]) == (0, pytest.approx(level)), label
+    proxy = {line.get_label(): line for line in plot_proxy(runs, metric="completion_length").axes[0].lines}
+    full = [run for run in runs if run.folder.name.startswith("full-")]
+    first = np.mean([smooth([row["reward/mean"] for row in run.metrics])[0] for run in full])
+    assert proxy["full (2 seeds)"].get_xdata()[0] == pytest.approx(first)
+    assert proxy["full (2 seeds)"].get_ydata()[0] == pytest.approx(level)
+    plt.close("all")
 
 
 @pytest.mark.parametrize(
