@@ -132,3 +132,13 @@ def test_mentions_whole_words(example):
 )
 def test_consistency_of_count_and_labels_with_the_boxes(example, text, right):
     assert value(Consistency(), text, example()) == right
+
+
+def test_a_number_at_the_tolerance_is_right(example):
+    reward = LabelAccuracy(mode="number", tolerance=0.5)
+    assert [value(reward, said, example(label="2")) for said in ("2.5", "1.5", "2.51")] == [1.0, 1.0, 0.0]
+
+
+def test_no_label_said_where_there_is_none_is_right(example):
+    reward = LabelAccuracy(mode="multi_label")
+    assert [value(reward, said, example(labels=())) for said in (", ;", "mass")] == [1.0, 0.0]

@@ -112,15 +112,17 @@ def test_arms_that_may_not_differ_are_named_whatever_they_are_called():
             {"name": "other", "reward": "0.5*box + 0.3*label + 0.1*format"},
             {"name": "only", "reward": "0.1*label"},
             {"name": "again", "reward": "0.5*label"},
+            {"name": "plain", "reward": "label"},
         ],
         controls=["format_only", "random_reward", "more_sft"],
     )
     said = dict(note.split(" ", 1) for note in alike(made, ["format"]))
-    assert set(said) == {"format_0.3", "format_0", "tenth", "again", "format_only"}
+    assert set(said) == {"format_0.3", "format_0", "tenth", "again", "plain", "format_only"}
     assert said["format_0"] == said["format_0.3"]
     assert said["tenth"].startswith("may not differ from full: its reward is that times 0.1, which advantages")
     assert said["again"].startswith("may not differ from only: its reward is that times 5, which")
-    assert {note.split()[0] for note in alike(made, [])} == {"tenth", "again"}
+    assert said["plain"].startswith("may not differ from only: its reward is that times 10, which")
+    assert {note.split()[0] for note in alike(made, [])} == {"tenth", "again", "plain"}
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,19 @@ def test_an_answer_with_other_boxes_than_the_reference_is_a_fault(answer, sound,
         )
 
 
+def test_tiny_boxes_which_rounding_moves_are_no_fault(tmp_path):
+    boxes = {"xyxy": [[0.1, 0.1, 0.9, 0.9], [0.5, 0.5, 0.503, 0.503]], "space": "rel1"}
+    record = {"prompt": "?", "answer": "<box>[[501, 501, 503, 503]]</box>", "reference": {"boxes": boxes}}
+    (tmp_path / "d.jsonl").write_text(json.dumps(record))
+    assert check_data([Split(name="d", source=JsonlSource(tmp_path / "d.jsonl"))]).sound
+
+
+def test_one_faulty_split_makes_all_unsound(tmp_path):
+    (tmp_path / "bad.jsonl").write_text("broken")
+    bad = Split(name="bad", source=JsonlSource(tmp_path / "bad.jsonl"))
+    assert not check_data([split("good", ask("a")), bad]).sound
+
+
 def test_labels_boxes_and_tasks_are_counted(tmp_path):
     rows = [
         {"prompt": "?", "reference": {"label": "yes", "dataset": "d", "task": "closed_vqa"}},
