@@ -18,9 +18,11 @@ from groundrl.experiments.evals.compare import compare_evaluations, comparison_m
 from groundrl.experiments.evals.config import load_eval_config
 from groundrl.experiments.evals.evaluation import evaluate_model
 from groundrl.experiments.evals.published import beside
+from groundrl.rewards.function import load_module
 from groundrl.rollout.policy import Policy
 from groundrl.rollout.sampler import LocalEngine
 
+web = load_module("judge_server", str(Path(__file__).parents[2] / "judge_server.py"))
 QUESTIONS = [
     {"id": f"q{k}", "prompt": "How many nuclei?" * (1 + k % 3), "block": f"doc{k // 2}"}
     | {"reference": {"label": "AB"[k % 2], "choices": ["two nuclei", "no nuclei"]}}
@@ -150,6 +152,28 @@ def test_two_models_are_compared_example_by_example(tiny_vl, work):
     assert difference["ci95"] == [0.0, 1.0]
     assert found["datasets"]["medqa"]["predictions"]["different"] > 0
     assert "| medqa | choice_accuracy | +40.0 | [+0.0, +100.0] | 5 | 3 |" in comparison_markdown(found)
+
+
+def test_what_failed_is_asked_again_and_stands_in_its_place(work):
+    plan = PLAN | {"data": [PLAN["data"][1] | {"limit": 3}]}
+    config, _ = load_eval_config(plan, {})
+    asked = []
+
+    def act(handler, body):
+        question = json.dumps(body["messages"])
+        asked.append(question)
+        first = question.count("nuclei") == 1 and len(asked) <= 3
+        (web.fails(400, "busy") if first else web.says("A"))(handler, body)
+
+    with web.judge_server() as server:
+        server.act = act
+        for errors in (1, 0):
+            content = evaluate_model(f"m@{server.url}", config, base=work, folder=work / "a")
+            assert content["datasets"]["medqa"]["errors"] == errors
+    assert len(asked) == 4, "what was answered is not asked again"
+    (part,) = (work / "a" / "rows" / "medqa").glob("part-*.parquet")
+    rows = pq.ParquetFile(part).read().to_pylist()
+    assert [(row["index"], row["error"]) for row in rows] == [(0, None), (1, None), (2, None)]
 
 
 def test_only_examples_that_both_have_are_compared(tiny_vl, work):
