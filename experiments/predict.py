@@ -52,8 +52,10 @@ def predict(
                 yield {"image": str(path), "error": str(error)}
                 continue
             names.append(name)
+        if not batch:
+            continue
         keys = [f"0/predict/{example.id}" for example in batch]
-        groups = engine.generate(batch, group_size=1, sampling=sampling, seed_keys=keys) if batch else ()
+        groups = engine.generate(batch, group_size=1, sampling=sampling, seed_keys=keys)
         for group in sorted(groups, key=lambda group: group.index):
             found = prediction(group.example, group.completions[0])
             yield _written(found, group.example, out / names[group.index])

@@ -125,8 +125,8 @@ def _facts(split: Split, *, policy: Policy | None, limit: int | None, hashes: di
     for place in places:
         try:
             example = source[place]
-            _refuse_twin(facts, example.id, place, source)
-            _refuse_another_truth(example, _where(source, place))
+            wrong = [_twin(facts, example.id, place, source), _another_truth(example)]
+            facts.faults += [f"{_where(source, place)}: example {example.id!r}: {what}" for what in wrong if what]
             _note(facts, example, hashes)
             if policy is not None and place in measured:
                 _measure(policy, example, lengths)
@@ -139,30 +139,27 @@ def _facts(split: Split, *, policy: Policy | None, limit: int | None, hashes: di
     return facts
 
 
-def _refuse_twin(facts: SplitFacts, id: str, place: int, source: ExampleSource) -> None:
-    """DataError where an earlier example of the split has this id."""
+def _twin(facts: SplitFacts, id: str, place: int, source: ExampleSource) -> str | None:
+    """What is wrong where an earlier example of the split has this id."""
     first = facts.ids.setdefault(id, place)
-    if first != place:
-        here, there = (_where(source, index) for index in (place, first))
-        raise DataError(f"{here}: example {id!r}: {there} has this id too; give each example its own")
+    return None if first == place else f"{_where(source, first)} has this id too; give each example its own"
 
 
-def _refuse_another_truth(example: Example, where: str) -> None:
-    """DataError where the gold answer's boxes are not the reference's; not for tiny ones, which rounding moves."""
+def _another_truth(example: Example) -> str | None:
+    """What is wrong where the gold answer's boxes are not the reference's; tiny ones, which rounding moves, pass."""
     truth = example.reference.boxes
     if truth is None or example.answer is None or not len(truth):
-        return
+        return None
     sides = truth.to(example.box_space).xyxy
+    tiny = (sides[:, 2:] - sides[:, :2]).min() < TINY * example.box_space.width
     said = Completion(text=example.answer, box_space=example.box_space)
-    if (
-        said.boxes is None
-        or not len(said.boxes)
-        or (sides[:, 2:] - sides[:, :2]).min() < TINY * example.box_space.width
-    ):
-        return
-    if (score := SoftF1().score(said, example).value) is not None and score < 0.5:
-        what = f"the boxes of its answer and of its reference agree by {score:.2f} (soft F1)"
-        raise DataError(f"{where}: example {example.id!r}: {what}: SFT would teach other boxes than RL pays for")
+    if tiny or said.boxes is None or not len(said.boxes):
+        return None
+    score = SoftF1().score(said, example).value
+    if score is None or score >= 0.5:
+        return None
+    what = f"the boxes of its answer and of its reference agree by {score:.2f} (soft F1)"
+    return f"{what}: SFT would teach other boxes than RL pays for"
 
 
 def _where(source: ExampleSource, place: int) -> str:

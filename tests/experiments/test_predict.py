@@ -106,6 +106,17 @@ def test_an_image_that_cannot_be_read_stops_no_other(tiny_vl, pictures, tmp_path
         assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["image"] == str(pictures / f"{name}.jpg")
 
 
+def test_a_batch_of_broken_images_says_nothing_of_the_one_before(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("groundrl.experiments.predict.BATCH", 2)
+    for name in ("c.png", "d.png"):
+        (pictures / name).write_bytes(b"no picture")
+    with web.judge_server() as server:
+        server.act = web.fails(400, "too large")
+        found = list(predict(f"m@{server.url}", images_at([pictures]), QUESTION, out=tmp_path / "out"))
+    assert [Path(each["image"]).name for each in found] == ["a.jpg", "b.jpg", "c.png", "d.png"]
+    assert ["too large" in each["error"] for each in found] == [True, True, False, False]
+
+
 def test_images_of_one_name_do_not_overwrite_each_other(pictures, tmp_path):
     (tmp_path / "other").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "other" / "a.png")

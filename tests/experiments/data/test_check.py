@@ -150,6 +150,13 @@ def test_an_answer_with_other_boxes_than_the_reference_is_a_fault(answer, sound,
         )
 
 
+def test_of_an_example_at_fault_leaks_are_found_too():
+    train = split("rl", ask("a", encoded(pixels(1), "png")), ask("a", encoded(pixels(2), "png"), prompt="another"))
+    report = check_data([train, split("test", ask("t", encoded(pixels(2), "png")))])
+    assert kinds(report) == [("image", ("rl", "test"), ("a", "t"), 1)]
+    assert report.splits[0].faults == ["place 1: example 'a': place 0 has this id too; give each example its own"]
+
+
 def test_tiny_boxes_which_rounding_moves_are_no_fault(tmp_path):
     boxes = {"xyxy": [[0.1, 0.1, 0.9, 0.9], [0.5, 0.5, 0.503, 0.503]], "space": "rel1"}
     record = {"prompt": "?", "answer": "<box>[[501, 501, 503, 503]]</box>", "reference": {"boxes": boxes}}
