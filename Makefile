@@ -20,38 +20,38 @@ evidence: evidence-base evidence-quickstart evidence-audit evidence-report evide
 evidence: evidence-stages evidence-statistics evidence-ablation
 
 evidence-base: .venv/installed
-	$(BIN)/python -m groundrl.experiments.bench.evidence_base
+	$(BIN)/python -m evidence.base
 
 evidence-quickstart: .venv/installed
-	$(BIN)/python -m groundrl.experiments.bench.evidence_quickstart
+	$(BIN)/python -m evidence.quickstart
 
 evidence-audit: .venv/installed
-	$(BIN)/python -m groundrl.experiments.bench.evidence_audit
+	$(BIN)/python -m evidence.audit
 
 evidence-report: .venv/installed
-	$(BIN)/python -m groundrl.experiments.bench.evidence_report
+	$(BIN)/python -m evidence.report
 
 evidence-algorithms: .venv/installed
-	$(BIN)/python -m groundrl.experiments.bench.evidence_algorithms
+	$(BIN)/python -m evidence.algorithms
 
 evidence-resume: .venv/installed
-	$(BIN)/python -m groundrl.experiments.bench.evidence_resume
+	$(BIN)/python -m evidence.resume
 
 evidence-cuda: .venv/installed
-	$(BIN)/python -m groundrl.experiments.bench.evidence_cuda
+	$(BIN)/python -m evidence.cuda
 
 evidence-stages: .venv/installed
-	$(BIN)/python -m groundrl.experiments.bench.evidence_stages
+	$(BIN)/python -m evidence.stages
 
 evidence-statistics: .venv/installed
-	$(BIN)/python -m groundrl.experiments.bench.evidence_statistics
+	$(BIN)/python -m evidence.statistics
 
 # 8 seeds: half an hour on two cores. It goes on where it was.
 evidence-ablation: .venv/installed
 	$(BIN)/groundrl sweep ablation name=ablation-8 seeds=8 --processes 2 --runs runs/evidence
-	cp runs/evidence/ablation-8/ablation.md experiments/bench/results/ablation.md
-	cp runs/evidence/ablation-8/results.parquet experiments/bench/results/ablation.parquet
-	cp runs/evidence/ablation-8/ablation.png experiments/pictures/ablation.png
+	cp runs/evidence/ablation-8/ablation.md evidence/results/ablation.md
+	cp runs/evidence/ablation-8/results.parquet evidence/results/ablation.parquet
+	cp runs/evidence/ablation-8/ablation.png docs/pictures/ablation.png
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

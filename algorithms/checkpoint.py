@@ -21,9 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from groundrl.rewards import GroundRLWarning
-from groundrl.rollout.adapters import POLICY
-from groundrl.rollout.policy import Policy
-from groundrl.rollout.records import settle, write_text
+from groundrl.rollout.io.records import settle, write_text
+from groundrl.rollout.model.adapters import POLICY
+from groundrl.rollout.model.policy import Policy
 
 STATE = "trainer_state.pt"
 ADAPTER = "adapter.safetensors"

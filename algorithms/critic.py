@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from groundrl.algorithms.advantages.gae import gae
 from groundrl.algorithms.window import LearnBatch, Window
-from groundrl.rollout.adapters import LoraSettings
-from groundrl.rollout.batches import Batch
-from groundrl.rollout.policy import Policy
+from groundrl.rollout.forward.batches import Batch
+from groundrl.rollout.model.adapters import LoraSettings
+from groundrl.rollout.model.policy import Policy
 
 CRITIC = "critic"  # the name of its adapter
 

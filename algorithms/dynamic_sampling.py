@@ -11,9 +11,9 @@ from lightning.fabric import Fabric
 from groundrl.algorithms.metrics import valid_values
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Example, Group, Score
-from groundrl.rollout.engine import seed_key
-from groundrl.rollout.loader import Loader
-from groundrl.rollout.order import Order
+from groundrl.rollout.io.order import Order
+from groundrl.rollout.model.loader import Loader
+from groundrl.rollout.sampling.engine import seed_key
 
 Outcome = tuple[int, tuple[Score, ...]]  # a place in the step and the scores of a group without variance in it
 

@@ -17,10 +17,10 @@ from groundrl.algorithms.objectives import entropy_bonus
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import LearnBatch, Logprobs, Window, alone
 from groundrl.rewards import Reward
-from groundrl.rollout.batches import Batch
-from groundrl.rollout.logprobs import CompletionLogprobs
-from groundrl.rollout.planner import Planner
-from groundrl.rollout.policy import Policy
+from groundrl.rollout.forward.batches import Batch
+from groundrl.rollout.forward.logprobs import CompletionLogprobs
+from groundrl.rollout.forward.planner import Planner
+from groundrl.rollout.model.policy import Policy
 
 
 class Learner:

@@ -21,10 +21,10 @@ from groundrl.algorithms.replay import Replay
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import Window, collect, epochs
 from groundrl.rewards import Group, Reward, Scorer
-from groundrl.rollout.engine import Engine
-from groundrl.rollout.loader import Loader
-from groundrl.rollout.order import visiting_order
-from groundrl.rollout.policy import Policy
+from groundrl.rollout.io.order import visiting_order
+from groundrl.rollout.model.loader import Loader
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.sampling.engine import Engine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from groundrl.rewards import Group, Judge, Reward, part_statistics
-from groundrl.rewards.reward import parts_of
+from groundrl.rewards.core.reward import parts_of
 
 
 def valid_values(group: Group) -> list[float]:

@@ -14,13 +14,13 @@ from groundrl.algorithms.health import FLAT_SHARE, SAMPLER_GAP
 from groundrl.algorithms.metrics import valid_values
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Group, Reward, Scorer
-from groundrl.rewards.reward import parts_of
-from groundrl.rollout.engine import Engine, seed_key
-from groundrl.rollout.loader import Loader
-from groundrl.rollout.logprobs import CompletionLogprobs
-from groundrl.rollout.order import visiting_order
-from groundrl.rollout.planner import Planner
-from groundrl.rollout.policy import Policy
+from groundrl.rewards.core.reward import parts_of
+from groundrl.rollout.forward.logprobs import CompletionLogprobs
+from groundrl.rollout.forward.planner import Planner
+from groundrl.rollout.io.order import visiting_order
+from groundrl.rollout.model.loader import Loader
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.sampling.engine import Engine, seed_key
 
 GROUPS = 8
 

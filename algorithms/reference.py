@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groundrl.algorithms.window import Logprobs
-from groundrl.rollout.batches import Batch
-from groundrl.rollout.logprobs import CompletionLogprobs
-from groundrl.rollout.policy import Policy
-from groundrl.rollout.storage import store_frozen_in_bfloat16
+from groundrl.rollout.forward.batches import Batch
+from groundrl.rollout.forward.logprobs import CompletionLogprobs
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.model.storage import store_frozen_in_bfloat16
 
 
 def make_reference(policy: Policy, *, temperature: float) -> Logprobs:

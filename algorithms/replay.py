@@ -20,7 +20,7 @@ from groundrl.algorithms.dynamic_sampling import Draw
 from groundrl.algorithms.generators import generator_state, set_generator_state
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import GroundRLWarning, Group, Reward, Score
-from groundrl.rollout.records import completion_columns, read_completion, write_table
+from groundrl.rollout.io.records import completion_columns, read_completion, write_table
 
 Numbered = tuple[int, int, Group]  # the place in the step, the prompt's number in it, and the group
 

@@ -12,8 +12,8 @@ from groundrl.algorithms.critic import CriticSettings
 from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.optimizers import OptimizerName
 from groundrl.algorithms.schedules import ScheduleName
-from groundrl.rollout.engine import Sampling
-from groundrl.rollout.forms import Update
+from groundrl.rollout.forward.forms import Update
+from groundrl.rollout.sampling.engine import Sampling
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,11 @@ from groundrl.algorithms.optimizers import make_optimizer
 from groundrl.algorithms.schedules import SCHEDULES
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft_batches import LoadedAhead, StepSampler, micro_batches
-from groundrl.rollout.batches import Batch, PaddedBatch
-from groundrl.rollout.forms import update_obstacle
-from groundrl.rollout.loader import Loader
-from groundrl.rollout.logprobs import CompletionLogprobs, completion_logits
-from groundrl.rollout.policy import Policy
+from groundrl.rollout.forward.batches import Batch, PaddedBatch
+from groundrl.rollout.forward.forms import update_obstacle
+from groundrl.rollout.forward.logprobs import CompletionLogprobs, completion_logits
+from groundrl.rollout.model.loader import Loader
+from groundrl.rollout.model.policy import Policy
 
 Record = Callable[[Mapping[str, float]], None]
 AfterUpdate = Callable[[int], Mapping[str, float]]

@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.rewards import ExampleSource
-from groundrl.rollout.batches import Batch, pad_batch
-from groundrl.rollout.joined import fill_rows, join_batch, joined_length
-from groundrl.rollout.loader import Loader
-from groundrl.rollout.order import visiting_order
+from groundrl.rollout.forward.batches import Batch, pad_batch
+from groundrl.rollout.forward.sequence_packing import fill_rows, join_batch, joined_length
+from groundrl.rollout.io.order import visiting_order
+from groundrl.rollout.model.loader import Loader
 
 AHEAD = 2  # batches loaded while a step goes on
 Item = TypeVar("Item")

@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from groundrl.rewards import Completion, Group, Reward
-from groundrl.rollout.batches import Batch
-from groundrl.rollout.planner import Planner
-from groundrl.rollout.policy import Policy
-from groundrl.rollout.prompts import Prompt
+from groundrl.rollout.forward.batches import Batch
+from groundrl.rollout.forward.planner import Planner
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.model.prompts import Prompt
 
 Logprobs = Callable[[Batch], tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]]
 Gather = Callable[[Float[Tensor, "k"]], Float[Tensor, "ranks k"]]  # each rank's vector, by rank

@@ -1,7 +1,6 @@
 """What a person runs: configurations, runs, sweeps, evaluation, figures, the command line.
 
-`train`, `resume`, `load_run` and `Run` come from `run.py`, `sweep`, `load_sweep` and `Sweep` from `ablation/sweep.py`;
-they are imported when first asked for, so that the command line answers at once.
+Each name is imported when it is first asked for, so that the command line answers at once.
 """
 
 from __future__ import annotations
@@ -11,13 +10,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from groundrl.experiments.ablation.sweep import Sweep, load_sweep, sweep
-    from groundrl.experiments.run import Run, load_run, resume, train
+    from groundrl.experiments.runs.reader import Run, load_run
+    from groundrl.experiments.runs.train import resume, train
 
+_HOME = {
+    "Run": "runs.reader",
+    "Sweep": "ablation.sweep",
+    "load_run": "runs.reader",
+    "load_sweep": "ablation.sweep",
+    "resume": "runs.train",
+    "sweep": "ablation.sweep",
+    "train": "runs.train",
+}
 __all__ = ["Run", "Sweep", "load_run", "load_sweep", "resume", "sweep", "train"]
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "groundrl.experiments.ablation.sweep" if "weep" in name else "groundrl.experiments.run"
-    return getattr(import_module(module), name)
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

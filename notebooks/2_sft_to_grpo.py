@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from groundrl.experiments import train
+from groundrl.experiments.cli.difference_table import difference_table
 from groundrl.experiments.data import NucleiCrops, RenderedCells
-from groundrl.experiments.difference_table import difference_table
-from groundrl.experiments.figures import before_and_after, draw_boxes, draw_pairs
+from groundrl.experiments.drawing.boxes import draw_boxes, draw_pairs
+from groundrl.experiments.runs.figures import before_and_after
 
 # %% tags=["parameters"]
 SEED = 0

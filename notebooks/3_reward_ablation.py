@@ -21,7 +21,7 @@ import numpy as np
 from groundrl.experiments import sweep
 from groundrl.experiments.ablation.compare import limits
 from groundrl.experiments.ablation.statistics import holm, power, sign_flip_p, t_interval
-from groundrl.experiments.overlay import plot_field, plot_reward, runs_at
+from groundrl.experiments.analysis.compare_runs import plot_field, plot_reward, runs_at
 
 # %% tags=["parameters"]
 SEEDS = 3

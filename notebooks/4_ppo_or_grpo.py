@@ -20,8 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from groundrl.experiments import train
-from groundrl.experiments.config_file import read_config
-from groundrl.experiments.overlay import plot_field, plot_held_out, plot_reward
+from groundrl.experiments.analysis.compare_runs import plot_field, plot_held_out, plot_reward
+from groundrl.experiments.config.load import read_config
 
 # %% tags=["parameters"]
 SEEDS = (0, 1, 2)

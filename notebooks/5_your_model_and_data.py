@@ -23,14 +23,15 @@ import yaml
 from rich.console import Console
 
 from groundrl.experiments import train
-from groundrl.experiments.audit_table import tables
-from groundrl.experiments.config_file import load_config
-from groundrl.experiments.data import JsonlSource, crops
-from groundrl.experiments.data.cell_benchmark import build_cells
-from groundrl.experiments.data.cell_sample import CellSettings
-from groundrl.experiments.data.mask_source import MaskReading
-from groundrl.experiments.figures import draw_boxes
-from groundrl.experiments.tiny import build_tiny_qwen3_vl
+from groundrl.experiments.bench.tiny_model import build_tiny_qwen3_vl
+from groundrl.experiments.cli.audit_table import tables
+from groundrl.experiments.config.load import load_config
+from groundrl.experiments.data import JsonlSource
+from groundrl.experiments.data.cells_benchmark.benchmark import build_cells
+from groundrl.experiments.data.cells_benchmark.sample import CellSettings
+from groundrl.experiments.data.formats.mask_source import MaskReading
+from groundrl.experiments.data.shipped import crops
+from groundrl.experiments.drawing.boxes import draw_boxes
 from groundrl.rewards import DataError, parse_reward
 from groundrl.rewards.audit import audit
 

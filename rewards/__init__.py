@@ -4,20 +4,13 @@ Read `glossary.py` first: the words. Then `reward.py` (what a reward is), `groun
 `text_format.py` (rewards), `compose.py` and `gates.py` (their algebra), `execute.py` (how they are run).
 """
 
-from groundrl.rewards import presets
 from groundrl.rewards.audit import AuditReport, audit
-from groundrl.rewards.average_precision import MeanAP
-from groundrl.rewards.boxes import giou_matrix, iou_matrix, match_boxes, pad_boxes
-from groundrl.rewards.consistency import Consistency
-from groundrl.rewards.detection import Confidence, FBetaIoU, MatchedIoU, ThresholdIoU
-from groundrl.rewards.execute import score_group
-from groundrl.rewards.expression import parse_reward
-from groundrl.rewards.factuality import Factuality
-from groundrl.rewards.function import reward
-from groundrl.rewards.gates import AtLeast, gate
-from groundrl.rewards.glossary import (
-    Boxes,
-    BoxSpace,
+from groundrl.rewards.boxes.geometry import giou_matrix, iou_matrix, match_boxes, pad_boxes
+from groundrl.rewards.boxes.parsing import ParsedAnswer, ParsedBoxes, parse_answer, parse_boxes, parse_label
+from groundrl.rewards.boxes.spaces import Boxes, BoxSpace, pixel, qwen3_vl, qwen25_vl, rel1, rel1000, smart_resize
+from groundrl.rewards.core.function import reward
+from groundrl.rewards.core.gates import AtLeast, gate
+from groundrl.rewards.core.glossary import (
     Completion,
     DataError,
     Example,
@@ -27,24 +20,26 @@ from groundrl.rewards.glossary import (
     Reference,
     Score,
     as_messages,
-    pixel,
-    rel1,
-    rel1000,
 )
-from groundrl.rewards.grounding import GIoU, SoftF1
+from groundrl.rewards.core.reward import GroundRLWarning, Reward, RewardError, explain
+from groundrl.rewards.core.schedules import linear
+from groundrl.rewards.expression import parse_reward
+from groundrl.rewards.factuality import Factuality
 from groundrl.rewards.judge import Judge, score, verdict
-from groundrl.rewards.labels import LabelAccuracy, Mentions
-from groundrl.rewards.lengths import CosineLength, Length, Overlong, Repetition
-from groundrl.rewards.medloc import MedLoc
-from groundrl.rewards.medmo import MedMOBox
-from groundrl.rewards.parsing import ParsedAnswer, ParsedBoxes, parse_answer, parse_boxes, parse_label
-from groundrl.rewards.random_reward import RandomReward
-from groundrl.rewards.reward import GroundRLWarning, Reward, RewardError, explain
-from groundrl.rewards.schedules import linear
-from groundrl.rewards.scorer import Scorer
-from groundrl.rewards.spaces import qwen3_vl, qwen25_vl, smart_resize
-from groundrl.rewards.statistics import part_statistics
-from groundrl.rewards.text_format import Format, JsonSchema, Pattern, TagCount
+from groundrl.rewards.library.average_precision import MeanAP
+from groundrl.rewards.library.consistency import Consistency
+from groundrl.rewards.library.detection import Confidence, FBetaIoU, MatchedIoU, ThresholdIoU
+from groundrl.rewards.library.grounding import GIoU, SoftF1
+from groundrl.rewards.library.labels import LabelAccuracy, Mentions
+from groundrl.rewards.library.lengths import CosineLength, Length, Overlong, Repetition
+from groundrl.rewards.library.random_reward import RandomReward
+from groundrl.rewards.library.text_format import Format, JsonSchema, Pattern, TagCount
+from groundrl.rewards.published import presets
+from groundrl.rewards.published.medloc import MedLoc
+from groundrl.rewards.published.medmo import MedMOBox
+from groundrl.rewards.run.execute import score_group
+from groundrl.rewards.run.scorer import Scorer
+from groundrl.rewards.run.statistics import part_statistics
 
 __all__ = [
     "AtLeast",

@@ -7,19 +7,20 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from groundrl.rewards.average_precision import MeanAP
-from groundrl.rewards.consistency import Consistency
-from groundrl.rewards.detection import Confidence, FBetaIoU, MatchedIoU, ThresholdIoU
+from groundrl.rewards.core.gates import AtLeast, gate
+from groundrl.rewards.core.reward import Reward
+from groundrl.rewards.core.schedules import linear
 from groundrl.rewards.factuality import Factuality
-from groundrl.rewards.gates import AtLeast, gate
-from groundrl.rewards.grounding import GIoU, SoftF1
 from groundrl.rewards.judge import Judge, score, verdict
-from groundrl.rewards.labels import LabelAccuracy, Mentions
-from groundrl.rewards.lengths import CosineLength, Length, Overlong, Repetition
-from groundrl.rewards.medloc import MedLoc
-from groundrl.rewards.medmo import MedMOBox
-from groundrl.rewards.presets import PRESETS
-from groundrl.rewards.published import (
+from groundrl.rewards.library.average_precision import MeanAP
+from groundrl.rewards.library.consistency import Consistency
+from groundrl.rewards.library.detection import Confidence, FBetaIoU, MatchedIoU, ThresholdIoU
+from groundrl.rewards.library.grounding import GIoU, SoftF1
+from groundrl.rewards.library.labels import LabelAccuracy, Mentions
+from groundrl.rewards.library.lengths import CosineLength, Length, Overlong, Repetition
+from groundrl.rewards.library.random_reward import RandomReward
+from groundrl.rewards.library.text_format import Format, JsonSchema, Pattern, TagCount
+from groundrl.rewards.published.formulas import (
     ErrorAsZero,
     FirstBoxIoU,
     GreedyIoU,
@@ -27,10 +28,9 @@ from groundrl.rewards.published import (
     StartsWith,
     VisionReasoner,
 )
-from groundrl.rewards.random_reward import RandomReward
-from groundrl.rewards.reward import Reward
-from groundrl.rewards.schedules import linear
-from groundrl.rewards.text_format import Format, JsonSchema, Pattern, TagCount
+from groundrl.rewards.published.medloc import MedLoc
+from groundrl.rewards.published.medmo import MedMOBox
+from groundrl.rewards.published.presets import PRESETS
 
 REWARDS: dict[str, type[Reward]] = {
     kind.__name__: kind

@@ -16,9 +16,9 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from groundrl.experiments.tiny import build_tiny_qwen3_vl, build_tokenizer
+from groundrl.experiments.bench.tiny_model import build_tiny_qwen3_vl, build_tokenizer
 from groundrl.rewards import Completion, Example, GroundRLWarning, ImageRef, Reward, reward
-from groundrl.rollout.policy import Policy
+from groundrl.rollout.model.policy import Policy
 
 torch.set_num_threads(1)  # tiny matrices: a second thread costs more in waiting than it computes
 

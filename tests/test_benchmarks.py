@@ -10,21 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 
-from groundrl.experiments.bench import (
-    data,
-    evidence_algorithms,
-    evidence_audit,
-    evidence_cuda,
-    evidence_quickstart,
-    evidence_report,
-    evidence_resume,
-    evidence_stages,
-    evidence_statistics,
-)
+from evidence import algorithms as evidence_algorithms
+from evidence import audit as evidence_audit
+from evidence import cuda as evidence_cuda
+from evidence import quickstart as evidence_quickstart
+from evidence import report as evidence_report
+from evidence import resume as evidence_resume
+from evidence import stages as evidence_stages
+from evidence import statistics as evidence_statistics
+from groundrl.experiments.bench import data
 from groundrl.experiments.bench.rollouts.report import section
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "experiments" / "bench" / "results"
+RESULTS = ROOT / "evidence" / "results"
 BENCHMARKS = (ROOT / "BENCHMARKS.md").read_text()
 README = (ROOT / "README.md").read_text()
 

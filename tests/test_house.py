@@ -8,29 +8,70 @@ from pathlib import Path
 
 import pytest
 
+from groundrl.rewards.core.function import load_module
+
 ROOT = Path(__file__).parent.parent
 ROOMS = ("rewards", "rollout", "algorithms", "experiments")
 
 
-def imported_rooms(file: Path) -> set[str]:
-    """The rooms that a file imports, wherever in it."""
-    names = []
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: imports are absolute"
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return {name.split(".")[1] for name in names if name.startswith("groundrl.")}
+# The folders of each room, each may import those after it in its row.
+FLOORS = {
+    "rewards": ("expression", "audit", "published", "library", "judge", "factuality", "run", "core", "boxes"),
+    "rollout": ("sampling", "forward", "model", "io"),
+    "experiments": (
+        *("cli", "bench", "ablation", "evals", "audit", "analysis", "runs", "rescoring", "recording", "data"),
+        *("tasks", "config", "metrics", "drawing"),
+    ),
+    "experiments.data": (
+        "training",
+        "sources",
+        "seen_pixels",
+        "check",
+        "cells_benchmark",
+        "shipped",
+        "columns",
+        "formats",
+    ),
+}
+imports = load_module("house_imports", str(ROOT / "tests" / "imports.py"))
 
 
-@pytest.mark.parametrize("place", range(len(ROOMS)))
-def test_no_room_imports_upwards(place):
-    above = set(ROOMS[place + 1 :])
-    files = list((ROOT / ROOMS[place]).rglob("*.py"))
-    assert files
-    offenders = {str(file.relative_to(ROOT)) for file in files if imported_rooms(file) & above}
-    assert offenders == set()
+@pytest.fixture(scope="module")
+def graph():
+    return imports.imports()
+
+
+def test_no_room_imports_upwards(graph):
+    assert graph
+    upwards = [
+        (name, target)
+        for name, targets in graph.items()
+        for target in targets
+        if ROOMS.index(target.split(".")[1]) > ROOMS.index(name.split(".")[1])
+    ]
+    assert upwards == []
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_no_folder_of_a_room_imports_upwards(graph, room):
+    floors = FLOORS[room]
+    found = imports.folders(graph, room)
+    assert set(found) <= set(floors), "a new folder or file has a floor in FLOORS"
+    upwards = [
+        (own, target)
+        for own, targets in found.items()
+        for target in targets
+        if floors.index(target) < floors.index(own)
+    ]
+    assert upwards == []
+
+
+def test_no_modules_import_each_other_in_a_circle(graph):
+    assert imports.circles(graph) == []
+
+
+def test_a_circle_is_found():
+    assert imports.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
 
 
 def test_every_package_is_listed_for_installation():
@@ -56,7 +97,7 @@ def test_rewards_need_neither_torch_nor_scipy():
 
 
 def test_the_command_line_answers_without_torch():
-    code = "import sys, groundrl.experiments.cli as c; print([m for m in ('torch', 'pydantic') if m in sys.modules])"
+    code = "import sys, groundrl.experiments.cli.main as c; print([*{'torch', 'pydantic'} & {*sys.modules}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -7,10 +7,10 @@ import jupytext
 import matplotlib.pyplot as plt
 import pytest
 
-from groundrl.experiments.data import crops
-from groundrl.experiments.data.cell_benchmark import build_cells
-from groundrl.experiments.data.cell_sample import CellSettings
-from groundrl.experiments.data.mask_source import MaskReading
+from groundrl.experiments.data.cells_benchmark.benchmark import build_cells
+from groundrl.experiments.data.cells_benchmark.sample import CellSettings
+from groundrl.experiments.data.formats.mask_source import MaskReading
+from groundrl.experiments.data.shipped import crops
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 RL = {"stages.rl.steps": 2, "stages.rl.prompts_per_step": 2, "stages.rl.group_size": 4, "stages.rl.max_new_tokens": 48}

@@ -11,16 +11,16 @@ import pytest
 import yaml
 from PIL import Image
 
-import groundrl.experiments.run
+import groundrl.experiments.runs.train
 from groundrl.algorithms.advantages import ADVANTAGES
 from groundrl.algorithms.objectives import OBJECTIVES
 from groundrl.experiments import load_run
-from groundrl.experiments.config_file import RECIPES, load_config
+from groundrl.experiments.config.load import RECIPES, load_config
+from groundrl.experiments.config.rewards import build_reward
 from groundrl.experiments.data import NucleiCrops
 from groundrl.experiments.data.sources import load_source
-from groundrl.experiments.user_rewards import build_reward
 from groundrl.rewards.audit import audit
-from groundrl.rewards.reward import parts_of
+from groundrl.rewards.core.reward import parts_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -73,9 +73,9 @@ def test_its_test_is_five_lines_and_passes(work, capsys):
 
 
 def test_the_python_face(work, monkeypatch):
-    real = groundrl.experiments.run.train
+    real = groundrl.experiments.runs.train.train
     monkeypatch.setattr(
-        groundrl.experiments.run, "train", lambda *a, **k: real(*a, **k, overrides=SMALL, progress=False)
+        groundrl.experiments.runs.train, "train", lambda *a, **k: real(*a, **k, overrides=SMALL, progress=False)
     )
     code = block("python", "run = train(").replace("step=100, group=3", "step=5, group=3")
     names: dict[str, object] = {}
@@ -130,7 +130,7 @@ OWN = {
 
 
 def test_your_own_model_and_data(work, tiny_vl):
-    run = groundrl.experiments.run.train(user_files(work, tiny_vl), overrides=OWN, progress=False)
+    run = groundrl.experiments.runs.train.train(user_files(work, tiny_vl), overrides=OWN, progress=False)
     assert run.evaluation["num_examples"] == 4
     assert run.config.model.dtype == "bfloat16"
     assert run.metrics[-1]["ref_kl"] is not None
@@ -211,7 +211,7 @@ def test_the_stages_of_the_readme_run(tiny_vl, tmp_path, monkeypatch):
     for stage in config["stages"]:
         stage |= {"steps": 2, "batch_size": 2, "resolution": {"min_pixels": 1024, "max_pixels": 4096}}
     (tmp_path / "stages.yaml").write_text(yaml.safe_dump(config))
-    run = groundrl.experiments.run.train(tmp_path / "stages.yaml", runs=tmp_path / "runs", progress=False)
+    run = groundrl.experiments.runs.train.train(tmp_path / "stages.yaml", runs=tmp_path / "runs", progress=False)
     assert list(run.evaluation["stages"]) == ["general", "grounding"]
     assert (run.folder / "checkpoints" / "general" / "best" / "best.json").is_file()
 
@@ -249,7 +249,7 @@ def test_data_are_checked_and_cut_as_it_says(work, tiny_vl):
     user_files(work, tiny_vl)
     for folder, name in (("pictures", "image.png"), ("masks", "mask.png")):
         (work / folder).mkdir()
-        picture = Image.open(ROOT / "experiments" / "data" / "nuclei" / name)
+        picture = Image.open(ROOT / "experiments" / "data" / "shipped" / "nuclei" / name)
         picture.save(work / folder / "a.png")
         picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(work / folder / "b.png")
     check, cut = (line.partition("#")[0].strip() for line in block("bash", "groundrl data check").splitlines())
@@ -261,7 +261,7 @@ def test_data_are_checked_and_cut_as_it_says(work, tiny_vl):
     assert {"train.jsonl", "test.jsonl", "README.md"} <= {file.name for file in (work / "cells").iterdir()}
     spec = yaml.safe_load(re.search(r"`data: (\{train: \{images: pictures.*?\}\})`", README).group(1))["train"]
     assert len(load_source(spec, seed=0, base=work)) == 2
-    assert len(list((ROOT / "experiments" / "data" / "maps").glob("*.yaml"))) == int(
+    assert len(list((ROOT / "experiments" / "data" / "columns" / "maps").glob("*.yaml"))) == int(
         re.search(r"(\d+) maps of columns ship", README).group(1)
     )
 
@@ -293,7 +293,7 @@ def test_facts_are_compared(capsys):
 
 
 def test_a_run_is_looked_at_as_it_says(work):
-    groundrl.experiments.run.train("quickstart", overrides=SMALL | {"audit": "off"}, progress=False)
+    groundrl.experiments.runs.train.train("quickstart", overrides=SMALL | {"audit": "off"}, progress=False)
     for line in block("bash", "groundrl view").splitlines():
         command = line.partition("#")[0].removeprefix("groundrl").strip()
         done = subprocess.run(

@@ -11,12 +11,12 @@ from typing import Any
 
 from groundrl.experiments.ablation.compare import FULL, START
 from groundrl.experiments.ablation.settings import SweepSettings
-from groundrl.experiments.config import ConfigError, RunConfig
-from groundrl.experiments.config_file import load_config
-from groundrl.experiments.stage_config import NAME, RLStage
-from groundrl.experiments.user_rewards import build_reward
+from groundrl.experiments.config.load import load_config
+from groundrl.experiments.config.rewards import build_reward
+from groundrl.experiments.config.run import ConfigError, RunConfig
+from groundrl.experiments.config.stage import NAME, RLStage
 from groundrl.rewards import Factuality, Format, LabelAccuracy, MatchedIoU, Reward, parse_reward
-from groundrl.rewards.compose import Sum
+from groundrl.rewards.core.compose import Sum
 
 MORE_SFT = "more_sft"
 # What each metric pays for by itself: an arm trained on that alone would be measured by its own reward.

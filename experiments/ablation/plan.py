@@ -11,10 +11,10 @@ from typing import Any
 from groundrl.experiments.ablation.arms import MORE_SFT, Arm, make_arms, rl_stages
 from groundrl.experiments.ablation.compare import FULL, START
 from groundrl.experiments.ablation.settings import SweepSettings
-from groundrl.experiments.config import ConfigError, RunConfig
-from groundrl.experiments.config_file import load_config
-from groundrl.experiments.stage_config import SFTStage
-from groundrl.rollout.records import read_lines
+from groundrl.experiments.config.load import load_config
+from groundrl.experiments.config.run import ConfigError, RunConfig
+from groundrl.experiments.config.stage import SFTStage
+from groundrl.rollout.io.records import read_lines
 
 FRESH_SEED = 1_000_000  # added to the seed of more_sft: it must see samples that the SFT stage has not
 

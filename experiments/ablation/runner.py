@@ -16,8 +16,8 @@ import torch
 
 from groundrl.experiments.ablation.plan import Job, Plan
 from groundrl.experiments.ablation.worker import error_file
-from groundrl.experiments.config import ConfigError
-from groundrl.rollout.records import write_text
+from groundrl.experiments.config.run import ConfigError
+from groundrl.rollout.io.records import write_text
 
 REFRESH = 1.0  # seconds between two looks at the runs
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from groundrl.experiments.config import METRICS, ConfigError
-from groundrl.experiments.config_file import load_config, read_config
-from groundrl.experiments.model_config import Strict
-from groundrl.experiments.stage_config import NAME
+from groundrl.experiments.config.load import load_config, read_config
+from groundrl.experiments.config.model import Strict
+from groundrl.experiments.config.run import METRICS, ConfigError
+from groundrl.experiments.config.stage import NAME
 from groundrl.rewards.expression import nearest
 
 ARM_WORDS = ("full", "leave_one_out", "add_one_in")

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.console import Console
 
-from groundrl.experiments.ablation.board import Board, plan_notes, plan_table
 from groundrl.experiments.ablation.compare import Comparison
 from groundrl.experiments.ablation.plan import Plan
-from groundrl.experiments.ablation.results import Results, read_results, write_results
+from groundrl.experiments.ablation.progress import Board, plan_notes, plan_table
+from groundrl.experiments.ablation.report import write_results
+from groundrl.experiments.ablation.results import Results, read_results
 from groundrl.experiments.ablation.runner import Workers, run_all
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.ablation.worker import read_plan
-from groundrl.experiments.config import ConfigError
-from groundrl.experiments.run import RUNS
-from groundrl.rollout.records import write_text
+from groundrl.experiments.config.run import ConfigError
+from groundrl.experiments.runs.reader import RUNS
+from groundrl.rollout.io.records import write_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -150,7 +151,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def _prepare(plan: Plan, *, overwrite: bool) -> None:
     """Make the sweep's folder, or see that what lies there belongs to this sweep."""
-    from groundrl.experiments.folder import environment
+    from groundrl.experiments.recording.folder import environment
 
     file = plan.folder / "sweep.yaml"
     if plan.folder.exists() and not file.is_file() and any(plan.folder.iterdir()):

@@ -20,16 +20,16 @@ from typing import Any
 from groundrl.experiments.ablation.arms import rl_stages
 from groundrl.experiments.ablation.plan import Job, Plan, is_run
 from groundrl.experiments.ablation.settings import load_sweep_settings
-from groundrl.experiments.config import RunConfig
-from groundrl.experiments.config_file import load_config
-from groundrl.rollout.records import read_lines, write_text
+from groundrl.experiments.config.load import load_config
+from groundrl.experiments.config.run import RunConfig
+from groundrl.rollout.io.records import read_lines, write_text
 
 PILOT_STEPS = 2  # the first also warms up; the last is timed
 
 
 def run_job(plan: Plan, job: Job, *, threads: int) -> None:
     """Make a run, go on with one that was interrupted, or leave one that is complete."""
-    from groundrl.experiments.run import resume
+    from groundrl.experiments.runs.train import resume
 
     if plan.done(job):
         return
@@ -88,9 +88,9 @@ def read_plan(folder: Path) -> Plan:
 
 
 def _make(config: RunConfig, paths: Path, folder: Path) -> None:
-    from groundrl.experiments.folder import RunFolder
-    from groundrl.experiments.pipeline import Pipeline
-    from groundrl.experiments.user_rewards import build_reward, user_files
+    from groundrl.experiments.config.rewards import build_reward, user_files
+    from groundrl.experiments.recording.folder import RunFolder
+    from groundrl.experiments.runs.pipeline import Pipeline
 
     files, reward = RunFolder(folder), build_reward(config, paths)
     pipeline = Pipeline(config, paths, files, reward, progress=False)

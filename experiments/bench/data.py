@@ -15,10 +15,10 @@ from typing import Any
 import psutil  # accelerate needs it too
 
 from groundrl.experiments.bench.section import write_section
-from groundrl.rollout.records import write_text
+from groundrl.rollout.io.records import write_text
 
 SAMPLES = 1_000_000
-RESULTS = Path("experiments/bench/results/data.json")
+RESULTS = Path("evidence/results/data.json")
 START, END = "<!-- groundrl bench data -->", "<!-- end of groundrl bench data -->"
 PART = 10_000  # lines written at a time
 
@@ -64,7 +64,7 @@ def write_samples(path: Path, samples: int) -> None:
 def measure(path: Path) -> dict[str, Any]:
     """What one process sees: it opens the file as a run does, and reads every example in the order of a stage."""
     from groundrl.experiments.data import load_source
-    from groundrl.rollout.order import visiting_order
+    from groundrl.rollout.io.order import visiting_order
 
     before = psutil.Process().memory_info().rss
     begin = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from groundrl.experiments.config_file import RECIPES
+from groundrl.experiments.config.load import RECIPES
 from groundrl.rewards import (
     Boxes,
     Completion,
@@ -26,7 +26,7 @@ from groundrl.rewards import (
     pixel,
     score_group,
 )
-from groundrl.rollout.records import ExampleStore, completion_rows, write_table, write_text
+from groundrl.rollout.io.records import ExampleStore, completion_rows, write_table, write_text
 
 _GROUPS, _COMPLETIONS, _BOXES, _REPEATS = 256, 8, 5, 5
 _STEP = 16  # groups
@@ -57,8 +57,8 @@ def bench_rewards() -> dict[str, float]:
 
 def _rescored(groups: Sequence[Group], reward: Reward) -> float:
     """Completions a second of `groundrl rescore` on a run with these groups, from opening the files on."""
-    from groundrl.experiments.logs import open_log
-    from groundrl.experiments.rescore import rescore
+    from groundrl.experiments.analysis import open_log
+    from groundrl.experiments.rescoring.rescore import rescore
 
     rates: list[float] = []
     with tempfile.TemporaryDirectory() as name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from groundrl.rollout.records import write_text
+from groundrl.rollout.io.records import write_text
 
 
 def write_section(text: str, path: Path, *, start: str, end: str) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from groundrl.experiments.data.box_json import SPACES
-from groundrl.experiments.data.cells import RenderedCells
-from groundrl.experiments.data.coco import DEFAULT_ANSWER, CocoSource
-from groundrl.experiments.data.column_map import load_map
-from groundrl.experiments.data.conversations import ConversationSource
-from groundrl.experiments.data.crops import NucleiCrops
-from groundrl.experiments.data.jsonl import JsonlSource
-from groundrl.experiments.data.mapped import MappedSource
-from groundrl.experiments.data.mask_source import mask_source
-from groundrl.experiments.data.reports import report_example
-from groundrl.experiments.data.tables import open_table
-from groundrl.experiments.data.values import refuse_unknown, shown, text
+from groundrl.experiments.data.columns.column_map import load_map
+from groundrl.experiments.data.columns.conversations import ConversationSource
+from groundrl.experiments.data.columns.mapped import MappedSource
+from groundrl.experiments.data.formats.box_json import SPACES
+from groundrl.experiments.data.formats.coco import DEFAULT_ANSWER, CocoSource
+from groundrl.experiments.data.formats.jsonl import JsonlSource
+from groundrl.experiments.data.formats.mask_source import mask_source
+from groundrl.experiments.data.formats.tables import open_table
+from groundrl.experiments.data.formats.values import refuse_unknown, shown, text
+from groundrl.experiments.data.shipped.cells import RenderedCells
+from groundrl.experiments.data.shipped.crops import NucleiCrops
+from groundrl.experiments.data.shipped.reports import report_example
 from groundrl.rewards import ExampleSource
 from groundrl.rewards.expression import nearest
 
@@ -74,7 +74,7 @@ def is_made(spec: object) -> bool:
 def read_source(spec: Mapping[str, object], *, base: Path) -> ExampleSource:
     """The examples of a published file: `{read: medqa, path: medqa/test.jsonl}`.
 
-    `read`: the name of a shipped column map (`experiments/data/maps`), the path of one's own (.yaml), a map written
+    `read`: the name of a shipped column map (`data/columns/maps`), the path of one's own (.yaml), a map written
     out, or `conversations` (VLM-R1, Qwen, sharegpt). `path`: a .jsonl, .json, .csv, .tsv or .parquet file, a folder
     that `datasets` has saved, or a pattern. May be left out: `images`, the folder to which image paths are relative
     (the map's folder beside the file); `split` of a `datasets` folder; `template`, the name of one of the task's

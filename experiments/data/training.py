@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from groundrl.experiments.data.sources import load_source
 from groundrl.rewards import ExampleSource
-from groundrl.rollout.order import Mixture
+from groundrl.rollout.io.order import Mixture
 
 if TYPE_CHECKING:
-    from groundrl.experiments.stage_config import Training
+    from groundrl.experiments.config.stage import Training
 
 
 def load_training(spec: Training, *, seed: int, base: Path) -> ExampleSource:

@@ -9,16 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from groundrl.experiments.config import ConfigError
+from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.evals.config import DataSet, EvalConfig
 from groundrl.experiments.metrics import Answered
 from groundrl.experiments.metrics.retrieval import RETRIEVAL
 from groundrl.experiments.tasks.retrieval import retrieval_recall
 from groundrl.rewards import Completion, DataError, Example, ExampleSource
 from groundrl.rewards.judge.template import task_text
-from groundrl.rollout.engine import Engine, Sampling, seed_key
-from groundrl.rollout.records import completion_columns, json_number, read_completion, write_table
-from groundrl.rollout.sampler import LocalEngine
+from groundrl.rollout.io.records import completion_columns, json_number, read_completion, write_table
+from groundrl.rollout.sampling.engine import Engine, Sampling, seed_key
+from groundrl.rollout.sampling.local import LocalEngine
 
 Note = Callable[[str], None]
 ROW = pa.schema(

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
-from groundrl.experiments.config import ConfigError
+from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.evals.tables import shown, table
-from groundrl.experiments.intervals import block_sums, interval
 from groundrl.experiments.metrics import METRICS, Metric
-from groundrl.rollout.records import write_text
+from groundrl.experiments.metrics.bootstrap import block_sums, interval
+from groundrl.rollout.io.records import write_text
 
 TIE = 1e-3  # nats: two tokens this near in log-probability may change places with the order of a sum
 Key = tuple[str, str, int]

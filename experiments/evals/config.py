@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from groundrl.experiments.config import ConfigError
-from groundrl.experiments.config_file import load_config, override, read_config
+from groundrl.experiments.config.load import load_config, override, read_config
+from groundrl.experiments.config.model import Strict
+from groundrl.experiments.config.run import ConfigError
+from groundrl.experiments.config.stage import NAME, Source
 from groundrl.experiments.metrics import METRICS
-from groundrl.experiments.model_config import Strict
-from groundrl.experiments.stage_config import NAME, Source
 from groundrl.experiments.tasks import TASKS, Task
 from groundrl.experiments.tasks.grounding import GROUNDING
 from groundrl.rewards import Example

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from groundrl.experiments.config import ConfigError
+from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.evals.answers import Answers
 from groundrl.experiments.evals.config import DataSet, EvalConfig
@@ -21,7 +21,7 @@ from groundrl.experiments.evals.scores import Scored, by_size, figures, joined, 
 from groundrl.experiments.evals.tables import markdown
 from groundrl.experiments.metrics import Tools
 from groundrl.rewards import Judge, parse_reward
-from groundrl.rollout.records import write_table, write_text
+from groundrl.rollout.io.records import write_table, write_text
 
 PACKAGES = ("groundrl", "torch", "transformers", "numpy", "scipy", "rouge-score", "sacrebleu")
 Say = Callable[[str], None]

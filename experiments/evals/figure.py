@@ -8,8 +8,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
+from groundrl.experiments.drawing.curves import save_figure
 from groundrl.experiments.metrics import METRICS
-from groundrl.experiments.plotting import save_figure
 
 
 def draw(content: Mapping[str, Any], path: Path) -> None:

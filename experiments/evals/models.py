@@ -6,10 +6,10 @@ import hashlib
 import re
 from pathlib import Path
 
-from groundrl.experiments.config import ConfigError
+from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.evals.config import EndpointConfig
-from groundrl.rollout.engine import Engine
-from groundrl.rollout.loading import Precision
+from groundrl.rollout.model.loading import Precision
+from groundrl.rollout.sampling.engine import Engine
 
 SERVED = re.compile(r"(?P<model>[^@\s]+)@(?P<url>https?://\S+)")
 
@@ -25,18 +25,18 @@ def open_engine(
 
     Qwen-VL and text models are sampled by the local engine, other vision families by their own transformers classes.
     """
-    from groundrl.rollout.loading import best_device
-    from groundrl.rollout.policy import Policy
-    from groundrl.rollout.sampler import LocalEngine
-    from groundrl.rollout.storage import store_frozen_in_bfloat16
+    from groundrl.rollout.model.loading import best_device
+    from groundrl.rollout.model.policy import Policy
+    from groundrl.rollout.model.storage import store_frozen_in_bfloat16
+    from groundrl.rollout.sampling.local import LocalEngine
 
     if (served := SERVED.fullmatch(model)) is not None:
-        from groundrl.rollout.endpoint import EndpointEngine
+        from groundrl.rollout.sampling.endpoint import EndpointEngine
 
         return EndpointEngine(model=served["model"], base_url=served["url"], **endpoint.model_dump())
     path = checkpoint_of(model)
     if _other_family(path):
-        from groundrl.rollout.families import FamilyEngine
+        from groundrl.rollout.sampling.families import FamilyEngine
 
         return FamilyEngine.load(path, dtype=dtype, max_rows=batch_size)
     policy = Policy.load(path, dtype=dtype)
@@ -58,8 +58,8 @@ def weights_stamp(model: str) -> str | None:
 
 def checkpoint_of(model: str) -> str:
     """The Hugging Face folder or id that a name stands for."""
-    from groundrl.experiments.model_config import BASE
-    from groundrl.experiments.run import RUNS, Run
+    from groundrl.experiments.config.model import BASE
+    from groundrl.experiments.runs.reader import RUNS, Run
 
     if model == "base":
         return str(BASE)

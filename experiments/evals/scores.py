@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from groundrl.experiments.evals.config import DataSet
-from groundrl.experiments.intervals import block_sums, interval, ratio
 from groundrl.experiments.metrics import METRICS, Answered, Metric, Tools
+from groundrl.experiments.metrics.bootstrap import block_sums, interval, ratio
 from groundrl.experiments.metrics.grounding import SIZES, sizes, true_box_ious
 
 Values = Float[np.ndarray, "N S"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from groundrl.experiments.evals.published import NOTE, beside
+from groundrl.experiments.evals.medmo_tables import NOTE, beside
 from groundrl.experiments.metrics import METRICS
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.experiments.intervals import ratio
+from groundrl.experiments.metrics.bootstrap import ratio
 from groundrl.experiments.metrics.metric import Answered, Metric, Statistics, Tools, f1_of, mean_f1, rows_of, said
-from groundrl.rewards.labels import canonical, label_set
+from groundrl.rewards.library.labels import canonical, label_set
 
 
 def _sets(answers: Sequence[Answered]) -> list[tuple[set[str], set[str]] | None]:

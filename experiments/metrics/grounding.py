@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from groundrl.experiments.metrics.metric import Metric, mean_of
 from groundrl.rewards import Boxes, Completion, Example, SoftF1, iou_matrix
-from groundrl.rewards.boxes import match
-from groundrl.rewards.grounding import in_range, same_kind
+from groundrl.rewards.boxes.geometry import match
+from groundrl.rewards.library.grounding import in_range, same_kind
 
 SIZES = {"small": 0.01, "medium": 0.1, "large": 1.0}  # the largest share of the image's area
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.experiments.intervals import Figure, ratio
+from groundrl.experiments.metrics.bootstrap import Figure, ratio
 from groundrl.rewards import Completion, Example, Reward
 
 Statistics = Float[np.ndarray, "N S"]

@@ -6,7 +6,7 @@ import re
 
 from groundrl.experiments.metrics.metric import mean_of, said
 from groundrl.rewards import Completion, Example, LabelAccuracy
-from groundrl.rewards.labels import canonical, chosen, normalised
+from groundrl.rewards.library.labels import canonical, chosen, normalised
 
 YES_NO = {"yes", "no"}
 

@@ -15,7 +15,7 @@ from groundrl.experiments.tasks.task import Fields, Gold, Task
 from groundrl.rewards import Example, Reference
 
 if TYPE_CHECKING:
-    from groundrl.rollout.policy import Policy
+    from groundrl.rollout.model.policy import Policy
 
 METRICS = ("recall_1", "recall_5", "recall_10")
 KS = (1, 5, 10)
@@ -50,7 +50,7 @@ def retrieval_recall(policy: Policy, examples: Sequence[Example]) -> dict[str, F
     Where the examples have a `reference.report`, an image looks for a text among theirs; else for another image.
     Nearest is by the cosine of pooled hidden states. An image to which nothing belongs is nan.
     """
-    from groundrl.rollout.pooling import pooled
+    from groundrl.rollout.forward.pooling import pooled
 
     pairs = [str(example.reference["pair"]) for example in examples]
     queries = pooled(policy, examples).numpy()

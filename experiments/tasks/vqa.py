@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from groundrl.experiments.tasks.task import Fields, Gold, Task
 from groundrl.rewards import Reference
-from groundrl.rewards.labels import normalised
+from groundrl.rewards.library.labels import normalised
 
 YES_NO = ("yes", "no")
 

@@ -10,9 +10,10 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.rewards.execute import score_completions
-from groundrl.rewards.glossary import BoxSpace, Completion, Example, Score
-from groundrl.rewards.reward import Reward
+from groundrl.rewards.boxes.spaces import BoxSpace
+from groundrl.rewards.core.glossary import Completion, Example, Score
+from groundrl.rewards.core.reward import Reward
+from groundrl.rewards.run.execute import score_completions
 
 COPIES = 2  # a group of one policy's answers, for a reward that looks at the whole group
 _TOKEN = re.compile(r"[A-Za-z]{1,6}+|[^\sA-Za-z]")

@@ -14,7 +14,7 @@ from groundrl.rewards.audit.reordering import reordered
 from groundrl.rewards.audit.report import Check, Offence, PolicyResult
 from groundrl.rewards.audit.table import SAME, Table
 from groundrl.rewards.audit.task import Task
-from groundrl.rewards.reward import Reward, parts_of
+from groundrl.rewards.core.reward import Reward, parts_of
 
 SHOWN = 3
 _ROUNDING = 0.005  # of what gold earns: boxes move by whole thousandths or pixels

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from groundrl.rewards.audit.boxes import NONE
 from groundrl.rewards.audit.policy import Policy
 from groundrl.rewards.audit.task import Task
-from groundrl.rewards.labels import normalised
+from groundrl.rewards.library.labels import normalised
 
 MOST = 100  # labels that are listed
 

@@ -14,8 +14,8 @@ from groundrl.rewards.audit.policy import Policy
 from groundrl.rewards.audit.report import AuditReport, Check, Rung
 from groundrl.rewards.audit.table import Table, score_all
 from groundrl.rewards.audit.task import Task
-from groundrl.rewards.glossary import Example
-from groundrl.rewards.reward import Reward
+from groundrl.rewards.core.glossary import Example
+from groundrl.rewards.core.reward import Reward
 
 FIXED = (*texts.POLICIES, *boxes.POLICIES, *labels.POLICIES, *reports.POLICIES)
 FITTED = (("best constant", constant.candidates), ("search", search.candidates))

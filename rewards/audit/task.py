@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from groundrl.rewards.audit.writing import Draft, Style, default_style, take_apart
-from groundrl.rewards.glossary import Boxes, BoxSpace, Example, as_messages
-from groundrl.rewards.labels import normalised
+from groundrl.rewards.boxes.spaces import Boxes, BoxSpace
+from groundrl.rewards.core.glossary import Example, as_messages
+from groundrl.rewards.library.labels import normalised
 
 
 class Task:

@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.rewards.glossary import BoxSpace
-from groundrl.rewards.parsing import ParsedBoxes, parse_answer, parse_boxes, parse_label
+from groundrl.rewards.boxes.parsing import ParsedBoxes, parse_answer, parse_boxes, parse_label
+from groundrl.rewards.boxes.spaces import BoxSpace
 
 Form: TypeAlias = Literal["tagged", "tagged one by one", "bare", "bare single", "corners", "json"]
 

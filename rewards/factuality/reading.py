@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
+from groundrl.rewards.core.glossary import Completion
 from groundrl.rewards.factuality import compare, facts, knowledge, lexicon, scopes, tokens
-from groundrl.rewards.glossary import Completion
 
 _RULES = (compare, facts, knowledge, lexicon, scopes, tokens)
 

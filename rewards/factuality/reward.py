@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from groundrl.rewards.core.glossary import Completion, Example, Score
+from groundrl.rewards.core.lazy import lazy
+from groundrl.rewards.core.reward import Reward, unreadable
 from groundrl.rewards.factuality.compare import Comparison, FactSet, compare, fact_set, quiet
 from groundrl.rewards.factuality.facts import Fact, Reading, Span, read_facts
 from groundrl.rewards.factuality.knowledge import Inconsistency, inconsistencies
 from groundrl.rewards.factuality.lexicon import LexiconSource, compiled, merged_text
 from groundrl.rewards.factuality.reading import answer_text, rules
-from groundrl.rewards.glossary import Completion, Example, Score
-from groundrl.rewards.lazy import lazy
-from groundrl.rewards.reward import Reward, unreadable
 
 _PARTS = ("true_positives", "false_positives", "misses", "contradictions", "inconsistencies")
 

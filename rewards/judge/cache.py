@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from groundrl.rewards.reward import GroundRLWarning
+from groundrl.rewards.core.reward import GroundRLWarning
 
 _VERSION = 1
 

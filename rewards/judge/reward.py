@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from groundrl.rewards.glossary import Completion, Example, Score
+from groundrl.rewards.core.glossary import Completion, Example, Score
+from groundrl.rewards.core.reward import Reward
 from groundrl.rewards.judge.cache import Cache, Reply, key_of
 from groundrl.rewards.judge.client import Client
 from groundrl.rewards.judge.ledger import Ledger, Limits, Usage
 from groundrl.rewards.judge.parsers import Parser, Unreadable, verdict
 from groundrl.rewards.judge.template import TEMPLATE, NoReference, check_template, render
 from groundrl.rewards.judge.wire import Endpoint
-from groundrl.rewards.reward import Reward
 
 _FIXED = ("model", "messages", "stream", "n")
 _DAY = 86400.0

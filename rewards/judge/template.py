@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from groundrl.rewards.glossary import Example, as_messages
+from groundrl.rewards.core.glossary import Example, as_messages
 from groundrl.rewards.judge.parsers import Parser
 
 TEMPLATE = """\

@@ -13,11 +13,11 @@ from groundrl.algorithms.loop import RLStep, train_rl
 from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import LearnBatch, Window
-from groundrl.rollout.batches import PaddedBatch
-from groundrl.rollout.engine import Sampling
-from groundrl.rollout.images import Images
-from groundrl.rollout.loader import Loader
-from groundrl.rollout.sampler import LocalEngine
+from groundrl.rollout.forward.batches import PaddedBatch
+from groundrl.rollout.forward.images import Images
+from groundrl.rollout.model.loader import Loader
+from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.sampling.local import LocalEngine
 
 TIMING = ("seconds/", "tokens_per_second")
 MAX_LENGTH = 11  # tokens that a completion of `learn_batch` might have had

@@ -22,11 +22,11 @@ from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings, SFTSettings
 from groundrl.algorithms.sft import train_sft
 from groundrl.rewards import Completion, Example, ImageRef, Reward, reward
-from groundrl.rollout.engine import Sampling
-from groundrl.rollout.loader import Loader
-from groundrl.rollout.order import ShuffledOrder
-from groundrl.rollout.policy import Policy
-from groundrl.rollout.sampler import LocalEngine
+from groundrl.rollout.io.order import ShuffledOrder
+from groundrl.rollout.model.loader import Loader
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.sampling.local import LocalEngine
 
 
 def examples() -> list[Example]:

@@ -19,7 +19,7 @@ from groundrl.algorithms.checkpoint import (
     step_folders,
 )
 from groundrl.rewards import GroundRLWarning
-from groundrl.rollout.policy import Policy
+from groundrl.rollout.model.policy import Policy
 
 
 class Full(OSError):

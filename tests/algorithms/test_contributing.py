@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from groundrl.algorithms.advantages import ADVANTAGES
-from groundrl.experiments.config_file import load_config
+from groundrl.experiments.config.load import load_config
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
 

@@ -18,9 +18,9 @@ from groundrl.algorithms.critic import (
 from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import reward
-from groundrl.rollout.adapters import POLICY, LoraSettings
-from groundrl.rollout.batches import PaddedBatch, pad_batch
-from groundrl.rollout.policy import Policy
+from groundrl.rollout.forward.batches import PaddedBatch, pad_batch
+from groundrl.rollout.model.adapters import POLICY, LoraSettings
+from groundrl.rollout.model.policy import Policy
 
 PPO = {"advantage": "gae", "objective": "ppo", "critic": CriticSettings(lr=0.05, warmup_steps=0)}
 LORA = LoraSettings(rank=2)

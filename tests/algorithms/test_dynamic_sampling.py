@@ -9,11 +9,11 @@ from lightning.fabric import Fabric
 from groundrl.algorithms.dynamic_sampling import Draw
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Completion, Example, Group, Score, reward
-from groundrl.rollout.engine import Sampling
-from groundrl.rollout.loader import Loader
-from groundrl.rollout.order import ShuffledOrder
-from groundrl.rollout.policy import Policy
-from groundrl.rollout.sampler import LocalEngine
+from groundrl.rollout.io.order import ShuffledOrder
+from groundrl.rollout.model.loader import Loader
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.sampling.local import LocalEngine
 
 START = 5  # prompts drawn by the steps before
 

@@ -12,8 +12,8 @@ from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Completion, Example, Group, reward
-from groundrl.rollout.engine import Sampling
-from groundrl.rollout.policy import Policy
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.sampling.engine import Sampling
 
 A, END = 0, 1  # the whole vocabulary
 

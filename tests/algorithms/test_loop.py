@@ -14,8 +14,8 @@ from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.loop import RLStep
 from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.rewards import Completion, Example, GroundRLWarning, Reward, Score, reward
-from groundrl.rollout.engine import Sampling
-from groundrl.rollout.policy import Policy
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.sampling.engine import Sampling
 
 # Everything that a resume must bring back: optimiser, schedule, reference, several epochs with old log-probs.
 FULL = {"epochs": 2, "warmup_steps": 3, "weight_decay": 0.01, "clipping": ObjectiveSettings(kl_coef=0.05)}

@@ -7,10 +7,10 @@ from lightning.fabric import Fabric
 from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft import train_sft
-from groundrl.rollout.engine import Sampling
-from groundrl.rollout.loader import Loader
-from groundrl.rollout.policy import Policy
-from groundrl.rollout.sampler import LocalEngine
+from groundrl.rollout.model.loader import Loader
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.sampling.local import LocalEngine
 
 
 @pytest.fixture(params=["float32", "bfloat16"])

@@ -8,10 +8,10 @@ from groundrl.algorithms.checkpoint import save_folder
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft import answer_loss, train_sft
 from groundrl.rewards import DataError, Example
-from groundrl.rollout.batches import pad_batch
-from groundrl.rollout.loader import Loader
-from groundrl.rollout.logprobs import completion_logits
-from groundrl.rollout.policy import Policy
+from groundrl.rollout.forward.batches import pad_batch
+from groundrl.rollout.forward.logprobs import completion_logits
+from groundrl.rollout.model.loader import Loader
+from groundrl.rollout.model.policy import Policy
 
 CPU = {"accelerator": "cpu", "devices": 1}
 

@@ -6,8 +6,8 @@ import pytest
 
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft_batches import AHEAD, LoadedAhead, StepSampler, micro_batches
-from groundrl.rollout.joined import joined_length
-from groundrl.rollout.loader import Loader
+from groundrl.rollout.forward.sequence_packing import joined_length
+from groundrl.rollout.model.loader import Loader
 
 
 class TestStepSampler:

@@ -9,9 +9,9 @@ import torch
 from groundrl.algorithms.advantages import ADVANTAGES
 from groundrl.algorithms.window import collect, epochs
 from groundrl.rewards import Completion, Example, Group, Score, reward
-from groundrl.rollout.batches import pad_batch
-from groundrl.rollout.logprobs import CompletionLogprobs
-from groundrl.rollout.planner import Planner
+from groundrl.rollout.forward.batches import pad_batch
+from groundrl.rollout.forward.logprobs import CompletionLogprobs
+from groundrl.rollout.forward.planner import Planner
 
 
 @reward

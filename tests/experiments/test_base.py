@@ -4,10 +4,10 @@ import json
 
 import torch
 
-from groundrl.experiments.config_file import load_config
-from groundrl.experiments.model_config import BASE
-from groundrl.experiments.tiny import build_config, build_tokenizer
-from groundrl.rollout.policy import Policy
+from groundrl.experiments.bench.tiny_model import build_config, build_tokenizer
+from groundrl.experiments.config.load import load_config
+from groundrl.experiments.config.model import BASE
+from groundrl.rollout.model.policy import Policy
 
 
 def test_it_is_under_8_mb():

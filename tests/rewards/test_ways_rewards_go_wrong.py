@@ -37,7 +37,7 @@ from groundrl.rewards import (
     reward,
     score_group,
 )
-from groundrl.rewards.function import load_module
+from groundrl.rewards.core.function import load_module
 
 TRUE = [100, 100, 200, 200]
 QUICKSTART = 0.6 * SoftF1() + 0.3 * LabelAccuracy() + 0.1 * Format()

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from groundrl.experiments.tiny import build_tiny_qwen3_vl, build_tokenizer
+from groundrl.experiments.bench.tiny_model import build_tiny_qwen3_vl, build_tokenizer
 from groundrl.rewards import Completion, Example, ImageRef
-from groundrl.rollout.policy import Policy
-from groundrl.rollout.prompts import Prompt
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.model.prompts import Prompt
 
 Shape = Literal["tiny", "135m", "qwen3_vl"]
 Precision = Literal["float32", "bfloat16"]

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from groundrl.experiments.bench.rollouts.cases import Case, ReadyPolicy
 from groundrl.rewards import Completion, Example
-from groundrl.rollout.engine import Sampling
-from groundrl.rollout.logprobs import CompletionLogprobs
-from groundrl.rollout.planner import Planner
-from groundrl.rollout.sampler import LocalEngine
+from groundrl.rollout.forward.logprobs import CompletionLogprobs
+from groundrl.rollout.forward.planner import Planner
+from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.sampling.local import LocalEngine
 
 Completions = Sequence[Sequence[Completion]]  # of each group
 

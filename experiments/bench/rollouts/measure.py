@@ -20,9 +20,9 @@ import torch
 
 from groundrl.experiments.bench.rollouts.cases import CASES, Case, Precision, ReadyPolicy, build, random_completions
 from groundrl.experiments.bench.rollouts.contenders import Completions, Contender, Ours, Padded, Trl
-from groundrl.rollout.costs import Costs
-from groundrl.rollout.policy import Policy
-from groundrl.rollout.prompts import Prompt
+from groundrl.rollout.forward.costs import Costs
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.model.prompts import Prompt
 
 CONTENDERS = ("ours", "trl", "trl_compact", "padded")
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from groundrl.experiments.bench.section import write_section
-from groundrl.rollout.records import write_text
+from groundrl.rollout.io.records import write_text
 
-PICTURE = "experiments/pictures/rollouts.png"
-RESULTS = Path("experiments/bench/results/rollouts.json")
+PICTURE = "docs/pictures/rollouts.png"
+RESULTS = Path("evidence/results/rollouts.json")
 START, END = "<!-- groundrl bench rollouts -->", "<!-- end of groundrl bench rollouts -->"
 PARTS = ("generate", "update", "step", "peak_memory")
 

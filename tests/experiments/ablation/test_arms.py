@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from groundrl.experiments.ablation.alike import alike
-from groundrl.experiments.ablation.board import estimate, plan_notes
+from groundrl.experiments.ablation.duplicate_arms import alike
 from groundrl.experiments.ablation.plan import Job, Plan
+from groundrl.experiments.ablation.progress import estimate, plan_notes
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.ablation.sweep import shard_of
-from groundrl.experiments.config import ConfigError
-from groundrl.experiments.config_file import load_config
+from groundrl.experiments.config.load import load_config
+from groundrl.experiments.config.run import ConfigError
 
 MINE = """
 from groundrl.rewards import reward

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from evidence.statistics import simulate
 from groundrl.experiments.ablation.statistics import (
     cohens_dz,
     dz_interval,
@@ -22,7 +23,6 @@ from groundrl.experiments.ablation.statistics import (
     t_interval,
     too_wide,
 )
-from groundrl.experiments.bench.evidence_statistics import simulate
 
 values = st.lists(st.floats(-10, 10, allow_subnormal=False), min_size=2, max_size=9).map(np.array)
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=8).map(np.array)

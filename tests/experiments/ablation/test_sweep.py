@@ -15,17 +15,17 @@ from typer.testing import CliRunner
 
 import groundrl.algorithms.loop as loop
 from groundrl.experiments import load_run, load_sweep
-from groundrl.experiments.ablation.board import Board
 from groundrl.experiments.ablation.plan import Job, Plan
-from groundrl.experiments.ablation.results import write_results
+from groundrl.experiments.ablation.progress import Board
+from groundrl.experiments.ablation.report import write_results
 from groundrl.experiments.ablation.runner import Workers, run_all
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.ablation.sweep import _alone, _prepare, parse_shard, sweep
 from groundrl.experiments.ablation.worker import attempt, read_plan, run_job
-from groundrl.experiments.cli import app
-from groundrl.experiments.config import ConfigError
-from groundrl.experiments.overlay import plot_held_out, plot_proxy, runs_at
-from groundrl.experiments.plotting import smooth
+from groundrl.experiments.analysis.compare_runs import plot_held_out, plot_proxy, runs_at
+from groundrl.experiments.cli.main import app
+from groundrl.experiments.config.run import ConfigError
+from groundrl.experiments.drawing.curves import smooth
 
 FILES = ("results.parquet", "ablation.md", "ablation.png")
 ARMS = ["start", "full", "without_even", "without_short", "random_reward"]
@@ -41,7 +41,7 @@ def prepared(source, runs, overrides=None) -> Plan:
 def make_all(plan, **watch):
     """Make every run in this process, one after the other; without their curves, which cost more than the steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("groundrl.experiments.pipeline.draw_run", lambda folder: None)
+        patch.setattr("groundrl.experiments.runs.pipeline.draw_run", lambda folder: None)
         return run_all(plan, plan.jobs(), partial(attempt, plan, threads=1), processes=1, **watch)
 
 
@@ -101,7 +101,7 @@ def test_killed_twice_and_resumed_it_leaves_the_same_bytes(undisturbed, tiny_swe
 
         return save
 
-    monkeypatch.setattr("groundrl.experiments.pipeline.draw_run", lambda folder: None)
+    monkeypatch.setattr("groundrl.experiments.runs.pipeline.draw_run", lambda folder: None)
     run_job(plan, Job(arm="start", seed=0), threads=1)
     for step, arm in ((2, "full"), (1, "without_even")):
         monkeypatch.setattr(loop, "save_step", killed_at(step))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from groundrl.experiments.data.cell_sample import open_eight_bit
-from groundrl.experiments.data.image_json import header_size
-from groundrl.experiments.data.masks import read_mask
-from groundrl.experiments.data.published import images_of
+from groundrl.experiments.data.cells_benchmark.sample import open_eight_bit
+from groundrl.experiments.data.columns.values import images_of
+from groundrl.experiments.data.formats.image_json import header_size
+from groundrl.experiments.data.formats.masks import read_mask
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from groundrl.experiments.cli import app
-from groundrl.experiments.config import ConfigError
+from groundrl.experiments.cli.main import app
+from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.evals import answers as answers_module
 from groundrl.experiments.evals.compare import compare_evaluations, comparison_markdown
 from groundrl.experiments.evals.config import load_eval_config
 from groundrl.experiments.evals.evaluation import evaluate_model
-from groundrl.experiments.evals.published import beside
-from groundrl.rewards.function import load_module
-from groundrl.rollout.policy import Policy
-from groundrl.rollout.sampler import LocalEngine
+from groundrl.experiments.evals.medmo_tables import beside
+from groundrl.rewards.core.function import load_module
+from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.sampling.local import LocalEngine
 
 web = load_module("judge_server", str(Path(__file__).parents[2] / "judge_server.py"))
 QUESTIONS = [

@@ -5,12 +5,12 @@ import torch
 from transformers import LlavaConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from groundrl.experiments.config import ConfigError
+from groundrl.experiments.bench.tiny_model import build_tokenizer
+from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.evals.models import checkpoint_of, open_engine, weights_stamp
-from groundrl.experiments.tiny import build_tokenizer
-from groundrl.rollout.endpoint import EndpointEngine
-from groundrl.rollout.engine import Sampling
-from groundrl.rollout.sampler import LocalEngine
+from groundrl.rollout.sampling.endpoint import EndpointEngine
+from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.sampling.local import LocalEngine
 
 
 @pytest.fixture(scope="module")

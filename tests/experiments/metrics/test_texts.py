@@ -12,7 +12,7 @@ from groundrl.experiments.metrics.cider import ciders
 from groundrl.experiments.metrics.open_answers import rouge_l, token_f1
 from groundrl.experiments.metrics.reports import sentence_vectors
 from groundrl.rewards import Judge, verdict
-from groundrl.rewards.function import load_module
+from groundrl.rewards.core.function import load_module
 
 web = load_module("judge_server", str(Path(__file__).parents[2] / "judge_server.py"))
 
@@ -99,7 +99,7 @@ def encoder(tmp_path_factory):
     """A random BERT with the tiny tokenizer."""
     from transformers import BertConfig, BertModel
 
-    from groundrl.experiments.tiny import build_tokenizer
+    from groundrl.experiments.bench.tiny_model import build_tokenizer
 
     folder, tokenizer = tmp_path_factory.mktemp("encoder"), build_tokenizer()
     with torch.random.fork_rng():

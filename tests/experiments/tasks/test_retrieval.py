@@ -7,9 +7,9 @@ import torch
 
 from groundrl.experiments.tasks import TASKS, Fields
 from groundrl.experiments.tasks.retrieval import recalls, retrieval_recall
-from groundrl.rollout.batches import pad_batch
-from groundrl.rollout.head import backbone
-from groundrl.rollout.pooling import pooled
+from groundrl.rollout.forward.batches import pad_batch
+from groundrl.rollout.forward.pooling import pooled
+from groundrl.rollout.model.head import backbone
 
 
 def test_recall_by_hand():
@@ -80,7 +80,8 @@ def test_an_image_finds_its_copy_and_a_text_model_its_text(vl_policy, image):
 def test_texts_are_compared_as_prompts(vl_policy, image, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "groundrl.rollout.pooling.pooled", lambda policy, examples: asked.append(examples) or torch.eye(len(examples))
+        "groundrl.rollout.forward.pooling.pooled",
+        lambda policy, examples: asked.append(examples) or torch.eye(len(examples)),
     )
     task, shown = TASKS["image_text_retrieval"], (image(),)
     fields = [Fields(id=name, dataset="d", images=shown, report=f"text {name}", pair=name) for name in "ab"]

@@ -1,0 +1,116 @@
+"""The configuration: one YAML file is one run. Pydantic models with bounds; an unknown key is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from groundrl.experiments.config.model import ModelConfig, Strict
+from groundrl.experiments.config.stage import NAME, DataConfig, RLStage, SFTStage
+from groundrl.rewards.expression import nearest
+
+METRICS = (
+    "iou_mean",
+    "iou_mean_greedy",
+    "iou_mean_cool",
+    "iou_best_of_n",
+    "iou_positive",
+    "iou_positive_greedy",
+    "reward_mean",
+    "label_accuracy",
+    "fact_f1",
+    "fact_f1_greedy",
+    "format_rate",
+    "completion_length",
+)
+HELD_OUT_LOSS = "held_out/loss"
+
+
+class ConfigError(ValueError):
+    """A fault in the configuration: which key, what is wrong, what would be right."""
+
+
+class EvaluationConfig(Strict):
+    """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer.
+
+    `every`: also within stages after so many steps, on `data.validation` where there is one, one sample and one greedy
+    answer each, and in SFT the loss on the gold answers; 0 is not at all.
+    """
+
+    samples_per_example: int = Field(default=8, ge=1)
+    every: int = Field(default=0, ge=0)
+    max_new_tokens: int = Field(default=256, ge=1)
+    metrics: tuple[str, ...] = METRICS
+
+    @model_validator(mode="after")
+    def _known(self) -> EvaluationConfig:
+        for metric in self.metrics:
+            if metric not in METRICS:
+                raise ValueError(f"there is no metric {metric!r}{nearest(metric, METRICS)}")
+        return self
+
+
+class HardwareConfig(Strict):
+    """Passed on to Lightning. `threads`: of one process on the CPU; null leaves torch's choice."""
+
+    accelerator: str = "auto"
+    devices: int = Field(default=1, ge=1)
+    strategy: str = "auto"
+    threads: int | None = Field(default=None, ge=1)
+
+
+class RunConfig(Strict):
+    """One run: stages one after the other, from one model, with one seed."""
+
+    name: str = Field(pattern=NAME)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    rewards: dict[str, str] = Field(default_factory=dict)
+    reward: str | None = None
+    audit: Literal["warn", "off"] = "warn"  # attack the reward on a few examples before RL, and warn
+    stages: tuple[Annotated[SFTStage | RLStage, Field(discriminator="kind")], ...] = Field(min_length=1)
+    evaluation: EvaluationConfig = EvaluationConfig()
+    hardware: HardwareConfig = HardwareConfig()
+    loggers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ("tensorboard",)
+
+    @field_validator("audit", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML 1.1 reads off as false
+
+    @model_validator(mode="after")
+    def _whole(self) -> RunConfig:
+        names = [stage.name for stage in self.stages]
+        for name in {"test", "validation"} & set(names):
+            raise ValueError(f"a stage cannot be called {name!r}: that is the evaluation's data")
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages need different names, got {', '.join(names)}")
+        for stage in self.stages:
+            if stage.data is None and self.data.train is None:
+                raise ValueError(f"stage {stage.name!r} has no data: set data.train or stages.{stage.name}.data.train")
+            self._check_stage(stage)
+        return self
+
+    def _check_stage(self, stage: SFTStage | RLStage) -> None:
+        if stage.freeze and (stage.lora or self.model.lora) not in (None, "off"):
+            raise ValueError(f"stage {stage.name!r}: an adapter trains nothing else, leave freeze out or set lora: off")
+        if self.model.quantize is not None and stage.lora == "off":
+            raise ValueError(f"stage {stage.name!r}: weights in 4 bits cannot be trained, leave lora: off out")
+        if stage.keep_best == HELD_OUT_LOSS and isinstance(stage, RLStage):
+            raise ValueError("keep_best: held_out/loss is the loss on gold answers, which only SFT stages have")
+        if stage.keep_best is not None:
+            self._check_best(stage.keep_best)
+
+    def _check_best(self, metric: str) -> None:
+        held_out, _, name = metric.rpartition("held_out/")
+        if held_out or not metric.startswith("held_out/"):
+            return  # of the rollouts
+        if metric != HELD_OUT_LOSS and name not in self.evaluation.metrics:
+            raise ValueError(f"keep_best: there is no metric {metric!r}{nearest(name, self.evaluation.metrics)}")
+        if (self.data.validation or self.data.test) is None or not self.evaluation.every:
+            raise ValueError(
+                f"keep_best: {metric} is measured within a stage only with evaluation.every and data.validation "
+                "(or data.test)"
+            )

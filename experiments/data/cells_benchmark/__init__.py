@@ -1,0 +1,1 @@
+"""`groundrl data cells`: a benchmark of crops from pictures and masks."""

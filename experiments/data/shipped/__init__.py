@@ -1,0 +1,1 @@
+"""The data that come with the project: rendered cells and real nuclei."""

@@ -1,0 +1,1 @@
+"""Figures: curves, boxes on images, groups of answers."""

@@ -1,0 +1,219 @@
+"""Evaluation on held-out examples: metrics with stated definitions, rows that are kept, intervals over blocks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lightning.fabric import Fabric
+
+from groundrl.experiments.config.run import EvaluationConfig
+from groundrl.experiments.metrics.bootstrap import block_sums, interval, ratio
+from groundrl.rewards import (
+    Boxes,
+    Completion,
+    Example,
+    Factuality,
+    Format,
+    Group,
+    LabelAccuracy,
+    Reward,
+    Scorer,
+    match_boxes,
+)
+from groundrl.rollout.io.records import completion_columns
+from groundrl.rollout.model.loader import Loader
+from groundrl.rollout.sampling.engine import Engine, Sampling, seed_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """One way of answering each example."""
+
+    name: str
+    temperature: float
+    samples: int
+
+
+def decodings(config: EvaluationConfig, *, within: bool = False) -> tuple[Decoding, ...]:
+    """Sampled at T = 1, sampled at T = 0.5, and greedy; `within` a stage one sample at T = 1, and greedy."""
+    if within:
+        sampled = Decoding(name="sampled", temperature=1.0, samples=1)
+        return (sampled, Decoding(name="greedy", temperature=0.0, samples=1))
+    return (
+        Decoding(name="sampled", temperature=1.0, samples=config.samples_per_example),
+        Decoding(name="cool", temperature=0.5, samples=max(1, config.samples_per_example // 2)),
+        Decoding(name="greedy", temperature=0.0, samples=1),
+    )
+
+
+def set_iou(predicted: Boxes | None, truth: Boxes) -> float:
+    """Hungarian, sum of IoU over max(predicted, true); both empty is 1, boxes that cannot be read are 0."""
+    if predicted is None:
+        return 0.0
+    if len(predicted) == 0 and len(truth) == 0:
+        return 1.0
+    matches = match_boxes(predicted.xyxy, truth.to(predicted.space).xyxy)
+    return float(np.sum(matches.values)) / max(len(predicted), len(truth))
+
+
+def fact_f1(completion: Completion, example: Example) -> float | None:
+    """F1 of the answer's facts against the reference report's; 0 without facts, None where there is nothing to say."""
+    score = Factuality().score(completion, example)
+    f1 = None if score.value is None else score.detail.get("f1", 0.0)
+    assert f1 is None or isinstance(f1, float)
+    return f1
+
+
+def evaluate(
+    loader: Loader,
+    engine: Engine,
+    reward: Reward | None,
+    config: EvaluationConfig,
+    *,
+    seed: int,
+    fabric: Fabric,
+    within: bool = False,
+) -> tuple[list[dict[str, Any]], dict[int, Example]]:
+    """One row for each completion of each test example, in order; examples by place; every rank gets all of them.
+
+    `within` a stage there are fewer completions: see `decodings`.
+    """
+    indices = range(fabric.global_rank, len(loader.source), fabric.world_size)
+    loaded = [(index, found[0]) for index in indices if (found := loader.get(index)) is not None]
+    rows = []
+    scorer = Scorer(reward) if reward is not None else None
+    for decoding in decodings(config, within=within):
+        sampling = Sampling(max_new_tokens=config.max_new_tokens, temperature=decoding.temperature)
+        keys = [
+            seed_key(seed=seed, stream="evaluation", stage=decoding.name, step=0, prompt=index) for index, _ in loaded
+        ]
+        groups = engine.generate(
+            [example for _, example in loaded], group_size=decoding.samples, sampling=sampling, seed_keys=keys
+        )
+        in_order = sorted(groups, key=lambda group: group.index)
+        for (index, _), group in zip(loaded, in_order, strict=True):
+            rows += _rows(index, decoding.name, group, scorer)
+    examples = dict(loaded)
+    if fabric.world_size > 1:
+        import torch.distributed
+
+        gathered: list[Any] = [None] * fabric.world_size
+        torch.distributed.all_gather_object(gathered, (rows, examples))
+        rows = sorted((row for part in gathered for row in part[0]), key=lambda row: (row["decoding"], row["index"]))
+        examples = {place: example for part in gathered for place, example in part[1].items()}
+    return rows, examples
+
+
+def _rows(index: int, decoding: str, group: Group, scorer: Scorer | None) -> list[dict[str, Any]]:
+    example = group.example
+    scores = [None] * len(group.completions)
+    if scorer is not None:
+        scorer.submit(group)
+        scores = [score.value for score in scorer.results()[0].scores or ()]  # type: ignore[misc]
+    return [
+        {
+            "index": index,
+            "example_id": example.id,
+            "block": example.block or example.id,
+            "decoding": decoding,
+            "sample": place,
+            **completion_columns(completion),
+            **_measures(completion, example),
+            "reward": value,
+        }
+        for place, (completion, value) in enumerate(zip(group.completions, scores, strict=True))
+    ]
+
+
+def _measures(completion: Completion, example: Example) -> dict[str, float | None]:
+    reference = example.reference
+    iou = set_iou(completion.boxes, reference.boxes) if reference.boxes is not None else None
+    return {
+        "iou": iou,
+        "iou_positive": iou if reference.boxes is not None and len(reference.boxes) > 0 else None,
+        "label_correct": LabelAccuracy().score(completion, example).value if reference.label is not None else None,
+        "fact_f1": fact_f1(completion, example),
+        "well_formed": Format().score(completion, example).value,
+        "length": float(len(completion.token_ids)),
+    }
+
+
+# metric -> (decoding, column, how an example's samples become one number)
+DEFINITIONS: dict[str, tuple[str, str, Any]] = {
+    "iou_mean": ("sampled", "iou", np.mean),
+    "iou_mean_greedy": ("greedy", "iou", np.mean),
+    "iou_mean_cool": ("cool", "iou", np.mean),
+    "iou_best_of_n": ("sampled", "iou", np.max),
+    "iou_positive": ("sampled", "iou_positive", np.mean),
+    "iou_positive_greedy": ("greedy", "iou_positive", np.mean),
+    "reward_mean": ("sampled", "reward", np.mean),
+    "label_accuracy": ("sampled", "label_correct", np.mean),
+    "fact_f1": ("sampled", "fact_f1", np.mean),
+    "fact_f1_greedy": ("greedy", "fact_f1", np.mean),
+    "format_rate": ("sampled", "well_formed", np.mean),
+    "completion_length": ("sampled", "length", np.mean),
+}
+
+
+def per_example(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
+    """Place in the data -> the metric; an example to which it does not apply is left out."""
+    decoding, column, reduce = DEFINITIONS[metric]
+    values: dict[int, list[float]] = defaultdict(list)
+    for row in rows:
+        if row["decoding"] == decoding and row[column] is not None:
+            values[row["index"]].append(row[column])
+    return {example: float(reduce(found)) for example, found in values.items()}
+
+
+def summarize(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, float]:
+    """Metric -> mean over examples, for each metric that applies to at least one."""
+    found = {metric: per_example(rows, metric) for metric in metrics}
+    return {metric: float(np.mean(list(values.values()))) for metric, values in found.items() if values}
+
+
+def difference(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], metric: str
+) -> dict[str, Any] | None:
+    """Mean paired difference over examples and its 95 % interval: percentile bootstrap over independent blocks."""
+    first, second = per_example(before, metric), per_example(after, metric)
+    shared = [example for example in first if example in second]
+    if not shared:
+        return None
+    blocks = {row["index"]: row["block"] for row in after}
+    changes = np.array([[second[example] - first[example], 1.0] for example in shared])
+    sums = block_sums(changes, [blocks[example] for example in shared])
+    return {"mean": float(ratio(sums.sum(axis=0))), "ci95": interval(sums), "num_blocks": len(sums)}
+
+
+def level(rows: Sequence[Mapping[str, Any]], metric: str) -> list[float | None]:
+    """The 95 % interval of a metric's mean over examples: percentile bootstrap over independent blocks."""
+    values = per_example(rows, metric)
+    blocks = {row["index"]: row["block"] for row in rows}
+    sums = block_sums(np.array([[value, 1.0] for value in values.values()]), [blocks[example] for example in values])
+    return interval(sums)
+
+
+def report(stages: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Sequence[str]) -> dict[str, Any]:
+    """The content of evaluation.json: each stage's metrics with intervals, and the difference of the last two."""
+    names = list(stages)
+    last = stages[names[-1]]
+    result: dict[str, Any] = {
+        "schema": 1,
+        "num_examples": len({row["index"] for row in last}),
+        "num_blocks": len({row["block"] for row in last}),
+        "stages": {name: summarize(rows, metrics) for name, rows in stages.items()},
+        "difference": {},
+    }
+    result["ci95"] = {
+        name: {metric: level(stages[name], metric) for metric in found} for name, found in result["stages"].items()
+    }
+    if len(names) > 1:
+        for metric in metrics:
+            found = difference(stages[names[-2]], last, metric)
+            if found is not None:
+                result["difference"][metric] = {**found, "from": names[-2], "to": names[-1]}
+    return result

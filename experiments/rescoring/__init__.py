@@ -1,0 +1,1 @@
+"""Recorded completions under another reward, without a model."""

@@ -1,0 +1,1 @@
+"""Boxes: their spaces, their geometry, and their text."""

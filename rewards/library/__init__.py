@@ -1,0 +1,1 @@
+"""The rewards that this project ships of its own."""

@@ -1,0 +1,1 @@
+"""How rewards are run over groups: failures, deadlines, processes, statistics, other trainers."""

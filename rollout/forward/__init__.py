@@ -1,0 +1,1 @@
+"""From token ids to log-probs, in several equal forms."""

@@ -1,0 +1,1 @@
+"""What is recorded and in which order data come."""
