@@ -176,7 +176,7 @@ def test_every_file_that_it_names_is_there():
     tree = next(block for block in blocks("") if block.startswith("rewards/"))
     for line in tree.splitlines():
         room, text = line.split(None, 1)
-        for name in re.findall(r"[a-z_]+\.py|[a-z_]+/(?=[,\s]|$)", text):
+        for name in re.findall(r"[a-z_/]+\.py|[a-z_]+/(?=[,\s]|$)", text):
             assert (ROOT / room / name).exists(), (room, name)
 
 
