@@ -22,30 +22,29 @@ from groundrl.algorithms.checkpoint import (
 from groundrl.algorithms.loop import train_rl
 from groundrl.algorithms.preflight import preflight
 from groundrl.algorithms.sft import held_out_loss, train_sft
-from groundrl.experiments.runs.audit_check import warn_before_training
+from groundrl.experiments.config.model import model_path
 from groundrl.experiments.config.run import ConfigError, RunConfig
+from groundrl.experiments.config.stage import RLStage, SFTStage, lora_settings, rl_settings, sft_settings
 from groundrl.experiments.data.seen_pixels import SeenPixels
 from groundrl.experiments.data.training import load_training
 from groundrl.experiments.recording.evaluation import evaluate, report, summarize
-from groundrl.experiments.runs.figures import draw_run
-from groundrl.experiments.recording.recorder import Recorder
 from groundrl.experiments.recording.folder import RunFolder
-from groundrl.experiments.runs.hardware import lightning_hardware, make_fabric
 from groundrl.experiments.recording.loggers import check_loggers
-from groundrl.experiments.config.model import model_path
 from groundrl.experiments.recording.progress import Progress
-from groundrl.experiments.config.stage import RLStage, SFTStage
-from groundrl.experiments.config.stage import lora_settings, rl_settings, sft_settings
+from groundrl.experiments.recording.recorder import Recorder
 from groundrl.experiments.recording.resume_check import other_threads
+from groundrl.experiments.runs.audit_check import warn_before_training
+from groundrl.experiments.runs.figures import draw_run
+from groundrl.experiments.runs.hardware import lightning_hardware, make_fabric
 from groundrl.rewards import ExampleSource, Reward
+from groundrl.rollout.io.records import write_table, write_text
 from groundrl.rollout.model.adapters import POLICY
 from groundrl.rollout.model.freezing import VISION, freeze
 from groundrl.rollout.model.loader import Loader
 from groundrl.rollout.model.policy import Policy
-from groundrl.rollout.io.records import write_table, write_text
 from groundrl.rollout.model.resolution import Resolution, set_resolution
-from groundrl.rollout.sampling.local import LocalEngine
 from groundrl.rollout.model.storage import store_frozen_in_bfloat16
+from groundrl.rollout.sampling.local import LocalEngine
 
 
 class Pipeline:

@@ -142,5 +142,3 @@ def load_run(folder: Path | str) -> Run:
     """Open a run by its folder, or by its name under `runs/`."""
     path = Path(folder)
     return Run(path if path.exists() else RUNS / path)
-
-

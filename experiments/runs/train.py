@@ -58,8 +58,8 @@ def resume(
     ConfigError where its configuration or its reward is no longer what the run began with, unless `allow_changed`.
     """
     from groundrl.experiments.recording.folder import RunFolder
-    from groundrl.experiments.runs.pipeline import Pipeline
     from groundrl.experiments.recording.resume_check import check_unchanged, note_change
+    from groundrl.experiments.runs.pipeline import Pipeline
 
     run = Run(Path(folder))
     files = RunFolder(run.folder)

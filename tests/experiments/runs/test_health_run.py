@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from groundrl.experiments import resume, train
-from groundrl.rewards import Completion, Example
-from groundrl.rewards import reward
+from groundrl.rewards import Completion, Example, reward
 
 RL = {"name": "rl", "kind": "rl", "steps": 11, "prompts_per_step": 2, "group_size": 2, "max_new_tokens": 3, "lr": 1e-3}
 

@@ -7,9 +7,9 @@ from transformers import AutoModelForImageTextToText
 
 from groundrl.algorithms.loop import train_rl
 from groundrl.experiments import resume, train
-from groundrl.experiments.runs import pipeline
-from groundrl.experiments.recording.recorder import Recorder
 from groundrl.experiments.config.model import BASE
+from groundrl.experiments.recording.recorder import Recorder
+from groundrl.experiments.runs import pipeline
 
 LORA = {
     "model.lora.rank": 4,

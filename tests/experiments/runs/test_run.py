@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 from groundrl.experiments import Run, load_run, resume, train
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.recording.rollouts import read_examples
-from groundrl.rewards import Completion
-from groundrl.rewards import reward
+from groundrl.rewards import Completion, reward
 
 TIMING = ("seconds/", "tokens_per_second")
 
