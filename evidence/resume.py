@@ -28,7 +28,7 @@ import psutil  # accelerate needs it too
 import torch
 import typer
 
-from groundrl.experiments.cli import main as main_command
+from groundrl.experiments.cli.main import main as main_command
 from groundrl.experiments.runs.reader import Run
 from groundrl.rollout.io.records import read_lines, write_text
 
