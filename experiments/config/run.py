@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from groundrl.experiments.config.model import ModelConfig, Strict
 from groundrl.experiments.config.stage import NAME, DataConfig, RLStage, SFTStage
 from groundrl.rewards.expression import nearest
+from groundrl.rollout.sampling.engines import engine_settings
 
 METRICS = (
     "iou_mean",
@@ -61,7 +62,10 @@ class HardwareConfig(Strict):
 
 
 class RunConfig(Strict):
-    """One run: stages one after the other, from one model, with one seed."""
+    """One run: stages one after the other, from one model, with one seed.
+
+    `engine`: what samples answers, by name or as `{local: {max_rows: 256}}`.
+    """
 
     name: str = Field(pattern=NAME)
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -72,8 +76,15 @@ class RunConfig(Strict):
     audit: Literal["warn", "off"] = "warn"  # attack the reward on a few examples before RL, and warn
     stages: tuple[Annotated[SFTStage | RLStage, Field(discriminator="kind")], ...] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
+    engine: str | dict[str, dict[str, Any]] = "local"
     hardware: HardwareConfig = HardwareConfig()
     loggers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ("tensorboard",)
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, value: str | dict[str, dict[str, Any]]) -> str | dict[str, dict[str, Any]]:
+        engine_settings(value)
+        return value
 
     @field_validator("audit", mode="before")
     @classmethod

@@ -18,7 +18,6 @@ from groundrl.rewards import Completion, DataError, Example, ExampleSource
 from groundrl.rewards.judge.template import task_text
 from groundrl.rollout.io.records import completion_columns, json_number, read_completion, write_table
 from groundrl.rollout.sampling.engine import Engine, Sampling, seed_key
-from groundrl.rollout.sampling.local import LocalEngine
 
 Note = Callable[[str], None]
 ROW = pa.schema(
@@ -98,7 +97,7 @@ class Answers:
 
     def _retrieve(self, engine: Engine) -> None:
         """All examples are each other's candidates, so that they are one part."""
-        if not isinstance(engine, LocalEngine):
+        if engine.policy is None:
             raise ConfigError(f"{self.data.name}: retrieval compares hidden states, of text and Qwen-VL models alone")
         examples = [self.source[index] for index in range(self.count)]
         found = retrieval_recall(engine.policy, examples)
@@ -121,25 +120,24 @@ class Answers:
 
     def _answers(self, engine: Engine, examples: Mapping[int, Example]) -> Iterator[dict[str, Any]]:
         """One row for each example; where one is at fault and such are skipped, the others are asked one by one."""
-        places = list(examples)
-        keys = [seed_key(seed=self.config.seed, stream="eval", stage=self.data.name, step=0, prompt=k) for k in places]
+        indices = list(examples)
+        keys = [seed_key(seed=self.config.seed, stream="eval", stage=self.data.name, step=0, prompt=k) for k in indices]
         sampling = Sampling(**self.config.sampling.model_dump())
         try:
             groups = list(engine.generate(list(examples.values()), group_size=1, sampling=sampling, seed_keys=keys))
         except DataError as error:
             if self.config.on_error == "raise":
                 raise
-            if len(places) == 1:
-                yield _row(places[0], examples[places[0]], error=str(error))
+            if len(indices) == 1:
+                yield _row(indices[0], examples[indices[0]], error=str(error))
                 return
-            for place in places:
-                yield from self._answers(engine, {place: examples[place]})
+            for index in indices:
+                yield from self._answers(engine, {index: examples[index]})
             return
         for group in groups:
-            yield _row(places[group.index], group.example, completion=group.completions[0])
-        failures: Mapping[int, str] = getattr(engine, "failures", {})
-        for place, reason in failures.items():
-            yield _row(places[place], examples[places[place]], error=reason)
+            yield _row(indices[group.index], group.example, completion=group.completions[0])
+        for position, reason in engine.failures.items():
+            yield _row(indices[position], examples[indices[position]], error=reason)
 
 
 def _row(

@@ -28,7 +28,7 @@ def open_engine(
     from groundrl.rollout.model.loading import best_device
     from groundrl.rollout.model.policy import Policy
     from groundrl.rollout.model.storage import store_frozen_in_bfloat16
-    from groundrl.rollout.sampling.local import LocalEngine
+    from groundrl.rollout.sampling.engines import Local
 
     if (served := SERVED.fullmatch(model)) is not None:
         from groundrl.rollout.sampling.endpoint import EndpointEngine
@@ -43,7 +43,7 @@ def open_engine(
     policy.model.requires_grad_(False)
     store_frozen_in_bfloat16(policy, exported=False)
     policy.model.to(best_device())
-    return LocalEngine(policy, max_rows=batch_size)
+    return Local(max_rows=batch_size).build(policy)
 
 
 def weights_stamp(model: str) -> str | None:

@@ -59,8 +59,8 @@ def predict(
         for group in sorted(groups, key=lambda group: group.index):
             found = prediction(group.example, group.completions[0])
             yield _written(found, group.example, out / names[group.index])
-        for place, reason in sorted(getattr(engine, "failures", {}).items()):
-            yield {"image": batch[place].id, "error": reason}
+        for index, reason in sorted(engine.failures.items()):
+            yield {"image": batch[index].id, "error": reason}
 
 
 def prediction(example: Example, completion: Completion) -> dict[str, Any]:

@@ -44,7 +44,8 @@ from groundrl.rollout.model.loader import Loader
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.resolution import Resolution, set_resolution
 from groundrl.rollout.model.storage import store_frozen_in_bfloat16
-from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.sampling.engine import Engine
+from groundrl.rollout.sampling.engines import engine_settings
 
 
 class Pipeline:
@@ -140,10 +141,10 @@ class Pipeline:
             loader = self._loader(policy, stage.name, reserve=stage.max_new_tokens)
             rl = rl_settings(stage, self.config.seed)
             if self.fabric.is_global_zero and not stage_progress(checkpoint):
-                self.progress.say(preflight(policy, LocalEngine(policy), loader, self.reward, rl).text)
+                self.progress.say(preflight(policy, self._engine(policy), loader, self.reward, rl).text)
             train_rl(
                 policy,
-                LocalEngine(policy),
+                self._engine(policy),
                 loader,
                 self.reward,
                 rl,
@@ -181,7 +182,7 @@ class Pipeline:
             self.progress.say(f"evaluating {stage} on {len(self.sources[data])} {data} examples")
         loader = self._loader(policy, data, reserve=evaluation.max_new_tokens)
         settings: dict[str, Any] = {"seed": self.config.seed, "fabric": self.fabric, "within": step is not None}
-        rows, examples = evaluate(loader, LocalEngine(policy), self.reward, evaluation, **settings)
+        rows, examples = evaluate(loader, self._engine(policy), self.reward, evaluation, **settings)
         self._note_skipped(f"evaluation of {stage}", loader)
         if recorder is not None:
             stored = dict(zip(examples, recorder.examples.add([*examples.values()]), strict=True))
@@ -239,6 +240,10 @@ class Pipeline:
         policy.version = 0 if checkpoint is None else policy_version(checkpoint)
         policy.model.to(self.fabric.device)
         return policy
+
+    def _engine(self, policy: Policy) -> Engine:
+        """What samples from a policy, as the configuration says."""
+        return engine_settings(self.config.engine).build(policy)
 
     def _complete_stages(self) -> int:
         """How many stages need no training; the last of them is looked into, and made again where it is damaged."""

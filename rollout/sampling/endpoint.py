@@ -43,6 +43,7 @@ class EndpointEngine:
         retries: int = 4,
         extra: Mapping[str, object] | None = None,
     ) -> None:
+        self.policy = None
         self.model = model
         self.concurrency = concurrency
         self.extra = dict(extra or {})
@@ -101,11 +102,11 @@ def chat(example: Example) -> list[dict[str, Any]]:
     """The example's turns as the endpoint takes them, images in their places as data URLs."""
     links = iter([data_url(image, example.id) for image in example.images])
     turns = with_images(as_messages(example), len(example.images), example.id)
-    places = sum(
+    slots = sum(
         part["type"] == "image" for turn in turns if isinstance(turn["content"], list) for part in turn["content"]
     )
-    if places != len(example.images):
-        raise DataError(f"example {example.id!r} has {len(example.images)} image(s) but {places} places for them")
+    if slots != len(example.images):
+        raise DataError(f"example {example.id!r} has {len(example.images)} image(s) but {slots} places for them")
     return [
         turn
         if isinstance(turn["content"], str)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groundrl.rewards import Example, Group
+from groundrl.rollout.model.policy import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,20 @@ class Sampling:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Unexpanded prompts and images in, groups of completions with their log-probs out."""
+    """Unexpanded prompts and images in, groups of completions with their log-probs out.
+
+    Configured by name: `engines.py`.
+    """
+
+    @property
+    def failures(self) -> Mapping[int, str]:
+        """Why an example of the last `generate` has no group, by its index there; read once all groups are."""
+        ...
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy in this process whose hidden states can be read; None where the engine holds none."""
+        ...
 
     def generate(
         self, examples: Sequence[Example], *, group_size: int, sampling: Sampling, seed_keys: Sequence[str]

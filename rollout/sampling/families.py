@@ -28,6 +28,8 @@ class FamilyEngine:
     """Samples with a model and its processor, at most `max_rows` completions at a time, padded on the left."""
 
     def __init__(self, model: Any, processor: Any, *, autocast: bool = False, max_rows: int = 32) -> None:
+        self.policy = None  # another family's hidden states are not read
+        self.failures: Mapping[int, str] = {}
         self.model = model.eval()
         self.processor = processor
         self.tokenizer = processor.tokenizer
@@ -74,8 +76,8 @@ class FamilyEngine:
                     [keyed_uniforms(seed_keys[k], g, sampling.max_new_tokens) for k in batch for g in range(group_size)]
                 ),
             )
-            for place, k in enumerate(batch):
-                completions = tuple(found[place * group_size : (place + 1) * group_size])
+            for row, k in enumerate(batch):
+                completions = tuple(found[row * group_size : (row + 1) * group_size])
                 yield Group(example=examples[k], completions=completions, index=k, seed_key=seed_keys[k])
 
     def _render(self, example: Example) -> str:

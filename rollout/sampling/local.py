@@ -22,6 +22,7 @@ class LocalEngine:
     def __init__(self, policy: Policy, *, max_rows: int = 256) -> None:
         self.policy = policy
         self.max_rows = max_rows
+        self.failures: Mapping[int, str] = {}  # an example that cannot be answered is an error
         self.version = policy.version
         self.cache_bytes = 0
 
@@ -52,8 +53,8 @@ class LocalEngine:
                     ]
                 ),
             )
-            for place, answers in decoding:
-                index = batch[place]
+            for in_batch, answers in decoding:
+                index = batch[in_batch]
                 yield Group(
                     example=examples[index],
                     completions=tuple(self._completion(answer, examples[index]) for answer in answers),

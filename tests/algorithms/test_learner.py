@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -49,6 +50,9 @@ class ToyTokenizer:
 
 class ToyEngine:
     """Answers that are always the same: `a <end>` and `<end>`, with their true log-probs."""
+
+    policy = None
+    failures: ClassVar = {}
 
     def generate(self, examples, *, group_size, sampling, seed_keys):
         texts = {"a": (A, END), "": (END,)}

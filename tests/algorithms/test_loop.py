@@ -4,6 +4,7 @@ import json
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import ClassVar
 from unittest.mock import patch
 
 import numpy as np
@@ -205,6 +206,9 @@ class Flat(Reward):
 
 class NoEngine:
     """Must not be asked: everything is replayed."""
+
+    policy = None
+    failures: ClassVar = {}
 
     def generate(self, *arguments, **keys):
         raise AssertionError("sampled again")
