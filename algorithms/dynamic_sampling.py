@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,16 +14,24 @@ from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Example, Group, Score
 from groundrl.rollout.io.order import Order
 from groundrl.rollout.model.loader import Loader
-from groundrl.rollout.sampling.engine import seed_key
+from groundrl.rollout.sampling.engine import Engine, seed_key
 
-Outcome = tuple[int, tuple[Score, ...]]  # a place in the step and the scores of a group without variance in it
+Outcome = tuple[int, tuple[Score, ...]]  # a slot of the step and the scores of a group without variance in it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """The examples of one round, and for each the name of its randomness."""
+
+    examples: tuple[Example, ...]
+    seed_keys: tuple[str, ...]
 
 
 class Draw:
-    """The groups of one step as this rank draws them: every world_size-th of P places, round after round.
+    """The groups of one step as this rank draws them: every world_size-th of P slots, round after round.
 
-    Each place takes the next prompt of the order from `start` on; randomness is keyed by the prompt's number in the
-    step. A place whose group has no variance takes a fresh prompt in the next round, places in order, until the step
+    Each slot takes the next prompt of the order from `start` on; randomness is keyed by the prompt's number in the
+    step. A slot whose group has no variance takes a fresh prompt in the next round, slots in order, until the step
     has drawn `dynamic_sampling` prompts beyond P; what is left then stays as it is. All ranks decide alike, from the
     scores of all. `drawn` and `discarded`, the scores thrown away, are over all ranks.
 
@@ -43,50 +52,59 @@ class Draw:
         self.restored = False  # taken from a record
         self._replaced: set[int] = set()
         self._kept: dict[int, Group] = {}
-        self._numbers: dict[int, int] = {}  # the number of the prompt that each place on this rank has
-        self._mine: list[tuple[int, int]] = []  # this round's places on this rank, with the prompt's number
+        self._numbers: dict[int, int] = {}  # the number of the prompt that each slot on this rank has
+        self._mine: list[tuple[int, int]] = []  # this round's slots on this rank, with the prompt's number
         self._take(range(settings.prompts_per_step))
 
     @property
     def unfinished(self) -> bool:
-        """Whether some rank has places to fill."""
+        """Whether some rank has slots to fill."""
         return self._waiting
 
     @property
     def groups(self) -> list[Group]:
-        """This rank's groups in the order of their places."""
-        return [self._kept[place] for place in sorted(self._kept)]
+        """This rank's groups in the order of their slots."""
+        return [self._kept[slot] for slot in sorted(self._kept)]
 
-    def prompts(self) -> dict[str, Any]:
-        """What this rank samples in this round: whole groups."""
+    @property
+    def prompts(self) -> Prompts:
+        """What this rank samples in this round."""
         settings = self.settings
-        return {
-            "examples": [self.example(number) for _, number in self._mine],
-            "group_size": settings.group_size,
-            "sampling": settings.sampling,
-            "seed_keys": [
+        return Prompts(
+            examples=tuple(self.example(number) for _, number in self._mine),
+            seed_keys=tuple(
                 seed_key(seed=settings.seed, stream="rollout", stage=settings.name, step=self.step, prompt=number)
                 for _, number in self._mine
-            ],
-        }
+            ),
+        )
+
+    def sample(self, engine: Engine) -> Iterator[Group]:
+        """This round's groups on this rank as they finish, each whole."""
+        prompts, settings = self.prompts, self.settings
+        return engine.generate(
+            prompts.examples,
+            group_size=settings.group_size,
+            sampling=settings.sampling,
+            seed_keys=prompts.seed_keys,
+        )
 
     def keep(self, groups: Sequence[Group]) -> None:
-        """Take the round's scored groups, and find the places of all ranks that a fresh prompt may fill."""
+        """Take the round's scored groups, and find the slots of all ranks that a fresh prompt may fill."""
         flat: list[Outcome] = []
         for group in groups:
-            place, _ = self._mine[group.index]
-            self._kept[place] = group
+            slot, _ = self._mine[group.index]
+            self._kept[slot] = group
             if len(set(valid_values(group))) < 2:
-                flat.append((place, group.scores or ()))
+                flat.append((slot, group.scores or ()))
         allowance = self.settings.prompts_per_step + self.settings.dynamic_sampling - self.drawn
         chosen = sorted(self._of_all_ranks(flat))[:allowance] if allowance else []
         self.discarded += [score for _, scores in chosen for score in scores]
-        self._replaced |= {place for place, _ in chosen}
-        self._take([place for place, _ in chosen])
+        self._replaced |= {slot for slot, _ in chosen}
+        self._take([slot for slot, _ in chosen])
 
     def numbered(self) -> list[tuple[int, int, Group]]:
-        """This rank's groups with their place and the number of their prompt in the step: what a record needs."""
-        return [(place, self._numbers[place], self._kept[place]) for place in sorted(self._kept)]
+        """This rank's groups with their slot and the number of their prompt in the step: what a record needs."""
+        return [(slot, self._numbers[slot], self._kept[slot]) for slot in sorted(self._kept)]
 
     def example(self, number: int) -> Example:
         """The example of the prompt with this number in the step."""
@@ -98,8 +116,8 @@ class Draw:
 
     def finish(self, numbered: Sequence[tuple[int, int, Group]], state: Mapping[str, Any]) -> None:
         """Take groups and `state_dict` from a record in place of sampling."""
-        self._kept = {place: group for place, _, group in numbered}
-        self._numbers = {place: number for place, number, _ in numbered}
+        self._kept = {slot: group for slot, _, group in numbered}
+        self._numbers = {slot: number for slot, number, _ in numbered}
         self.drawn, self.discarded, self._replaced = state["drawn"], state["discarded"], set(state["replaced"])
         self._waiting, self.restored = False, True
 
@@ -115,11 +133,11 @@ class Draw:
             "rollout/reward_mean": sum(values) / len(values) if values else float("nan"),
         }
 
-    def _take(self, places: Sequence[int]) -> None:
-        """Give these places, in order, the next prompts."""
-        numbered = [(place, self.drawn + k) for k, place in enumerate(places)]
+    def _take(self, slots: Sequence[int]) -> None:
+        """Give these slots, in order, the next prompts."""
+        numbered = [(slot, self.drawn + k) for k, slot in enumerate(slots)]
         rank, world_size = self.fabric.global_rank, self.fabric.world_size
-        self._mine = [(place, number) for place, number in numbered if place % world_size == rank]
+        self._mine = [(slot, number) for slot, number in numbered if slot % world_size == rank]
         self._numbers |= dict(self._mine)
         self._waiting = bool(numbered)
         self.drawn += len(numbered)

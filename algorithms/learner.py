@@ -15,7 +15,7 @@ from groundrl.algorithms.critic import Critic, explained_variance, return_sums
 from groundrl.algorithms.generators import generator_state, set_generator_state
 from groundrl.algorithms.objectives import entropy_bonus
 from groundrl.algorithms.settings import RLSettings
-from groundrl.algorithms.window import LearnBatch, Logprobs, Window, alone
+from groundrl.algorithms.window import Collecting, LearnBatch, Logprobs, StepTotals, Window, alone
 from groundrl.rewards import Reward
 from groundrl.rollout.forward.batches import Batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
@@ -64,18 +64,17 @@ class Learner:
         self.bad_steps = 0  # updates in a row that were skipped
         if state is not None:
             self._go_on(state)
-        self.collecting: dict[str, Any] = {
-            "reward": reward,
-            "logprobs": self.logprobs,
-            "reference": reference,
-            "values": self._with_values if self.critic is not None else None,
-            "keep_old": settings.epochs > 1,
-            "planner": self.planner,
-            "kl_in_reward": settings.clipping.kl_coef if settings.clipping.kl_in_reward else 0.0,
-            "mask_truncated": settings.mask_truncated,
-            "gather": self._every_rank if fabric.world_size > 1 else alone,
-        }
-        self.total_tokens = 1.0
+        self.collecting = Collecting(
+            reward=reward,
+            logprobs=self.logprobs,
+            reference=reference,
+            values=self._with_values if self.critic is not None else None,
+            keep_old=settings.epochs > 1,
+            planner=self.planner,
+            kl_in_reward=settings.clipping.kl_coef if settings.clipping.kl_in_reward else 0.0,
+            mask_truncated=settings.mask_truncated,
+            gather=self._every_rank if fabric.world_size > 1 else alone,
+        )
         self._sums: dict[str, Any] = {}
         self._norms: list[float] = []
         self._gap = torch.zeros(())
@@ -96,23 +95,24 @@ class Learner:
         self.planner.resume(state["forms"])
         set_generator_state(state["generators"])
 
-    def step_totals(self, window: Window) -> dict[str, Any]:
-        """What `epochs` needs: the passes, the micro-batches, and the step's tokens and completions over all ranks."""
+    def step_totals(self, window: Window) -> StepTotals:
+        """The tokens and completions of all ranks that the step learns from."""
         counts = torch.stack([window.completion_mask_NT.sum(), window.completion_mask_NT.any(dim=1).sum().float()])
-        counts = self._over_ranks(counts)
-        self.total_tokens = max(1.0, float(counts[0]))
-        if self.critic is not None:
-            sums = self._over_ranks(return_sums(window, discount=self.critic.settings.discount))
-            self._explained = explained_variance(sums)
-            if self.step == 0:
-                self.critic.begin(float(sums[1] / sums[0].clamp(min=1)))
-        return {
-            "count": self.settings.epochs,
-            "planner": self.planner,
-            "total_tokens": self.total_tokens,
-            "total_completions": max(1.0, float(counts[1])),
-            "max_length": self.settings.sampling.max_new_tokens,
-        }
+        tokens, completions = self._over_ranks(counts).tolist()
+        return StepTotals(
+            tokens=max(1.0, tokens),
+            completions=max(1.0, completions),
+            max_length=self.settings.sampling.max_new_tokens,
+        )
+
+    def prepare_critic(self, window: Window) -> None:
+        """Compare the critic, where there is one, with the window's returns; at the first step it starts from them."""
+        if self.critic is None:
+            return
+        sums = self._over_ranks(return_sums(window, discount=self.critic.settings.discount))
+        self._explained = explained_variance(sums)
+        if self.step == 0:
+            self.critic.begin(float(sums[1] / sums[0].clamp(min=1)))
 
     def forward(
         self, batch: LearnBatch
@@ -188,7 +188,7 @@ class Learner:
                 "skipped for that (max_bad_steps); lower lr or look at the rewards of these steps"
             )
 
-    def finish_step(self, *, drawn: int) -> dict[str, float]:
+    def finish_step(self, step_totals: StepTotals, *, drawn: int) -> dict[str, float]:
         """The update's metrics over all ranks: means over tokens and updates, and the largest gap.
 
         `drawn` is the number of prompts that the step took, over all ranks.
@@ -197,7 +197,7 @@ class Learner:
         sums = self._over_ranks(torch.stack([torch.as_tensor(self._sums[name]).float().cpu() for name in names]))
         totals = dict(zip(names, sums.tolist(), strict=True))
         loss, value_loss = totals.pop("loss") / self._updates, totals.pop("value_loss") / self._updates
-        means = {name: value / (self.total_tokens * self._updates) for name, value in totals.items()}
+        means = {name: value / (step_totals.tokens * self._updates) for name, value in totals.items()}
         gap = self.fabric.all_reduce(self._gap.to(self.fabric.device), reduce_op="max")
         statistics = {
             "loss": loss,

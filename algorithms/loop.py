@@ -68,17 +68,19 @@ def train_rl(
             draw = Draw(loader, order, settings, fabric, step=step, start=learner.drawn)
             replay.restore(draw)
             while draw.unfinished:
-                for group in engine.generate(**draw.prompts()):
+                for group in draw.sample(engine):
                     scorer.submit(group)
                 draw.keep(scorer.results())
             replay.write(draw)
             clock.lap("sample")
-            window = collect(draw.groups, policy, **learner.collecting)
+            window = collect(draw.groups, policy, learner.collecting)
             advantages_NT = estimator(window)
             clock.lap("score")
-            for batches in epochs(window, advantages_NT, policy, **learner.step_totals(window)):
-                for place, batch in enumerate(batches):
-                    with learner.accumulating(last=place + 1 == len(batches)):
+            totals = learner.step_totals(window)
+            learner.prepare_critic(window)
+            for batches in epochs(window, advantages_NT, totals, count=settings.epochs, planner=learner.planner):
+                for batch in batches:
+                    with learner.accumulating(last=batch is batches[-1]):
                         logprobs_NT, entropy_NT, hidden = learner.forward(batch)
                         loss, stats = objective(logprobs_NT, batch, settings.clipping)
                         learner.backward(loss, stats, logprobs_NT, entropy_NT, hidden, batch)
@@ -86,7 +88,7 @@ def train_rl(
             clock.lap("update")
             groups, advantages = gather(fabric, window, advantages_NT)
             reward.observe([*draw.discarded, *(score for group in groups for score in group.scores or ())])
-            metrics = learner.finish_step(drawn=draw.drawn) | reward_metrics(groups, reward.at(step))
+            metrics = learner.finish_step(totals, drawn=draw.drawn) | reward_metrics(groups, reward.at(step))
             metrics |= draw.metrics(groups) | clock.metrics(groups) | after_update(learner.step)
             if fabric.is_global_zero:
                 record(RLStep(step=learner.step, groups=groups, advantages=advantages, metrics=metrics))
@@ -113,8 +115,8 @@ def gather(
     if fabric.world_size > 1:
         ranks: list[list[tuple[Group, list[tuple[float, ...]]]]] = [[] for _ in range(fabric.world_size)]
         torch.distributed.all_gather_object(ranks, mine)
-        mine = [rank[place] for place in range(len(mine)) for rank in ranks]
-    groups = tuple(replace(group, index=place) for place, (group, _) in enumerate(mine))
+        mine = [rank[index] for index in range(len(mine)) for rank in ranks]
+    groups = tuple(replace(group, index=index) for index, (group, _) in enumerate(mine))
     return groups, tuple(advantage for _, advantages in mine for advantage in advantages)
 
 

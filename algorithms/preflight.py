@@ -77,12 +77,12 @@ def preflight(
     with untouched_generators():
         sampled = list(
             engine.generate(
-                [loader[order[place]][0] for place in range(groups)],
+                [loader[order[index]][0] for index in range(groups)],
                 group_size=settings.group_size,
                 sampling=settings.sampling,
                 seed_keys=[
-                    seed_key(seed=settings.seed, stream="preflight", stage=settings.name, step=0, prompt=place)
-                    for place in range(groups)
+                    seed_key(seed=settings.seed, stream="preflight", stage=settings.name, step=0, prompt=index)
+                    for index in range(groups)
                 ],
             )
         )

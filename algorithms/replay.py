@@ -22,7 +22,7 @@ from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import GroundRLWarning, Group, Reward, Score
 from groundrl.rollout.io.records import completion_columns, read_completion, write_table
 
-Numbered = tuple[int, int, Group]  # the place in the step, the prompt's number in it, and the group
+Numbered = tuple[int, int, Group]  # the slot in the step, the prompt's number in it, and the group
 
 
 class Replay:
@@ -57,7 +57,7 @@ class Replay:
         state["discarded"] = [score_json(score) for score in draw.discarded]
         rows: list[dict[str, Any]] = [
             {
-                "place": place,
+                "place": slot,  # the column is older than the word
                 "number": number,
                 "index": group.index,
                 "example_id": group.example.id,
@@ -66,7 +66,7 @@ class Replay:
                 "score": json.dumps(score_json(score)),
                 "draw": None,
             }
-            for place, number, group in draw.numbered()
+            for slot, number, group in draw.numbered()
             for completion, score in zip(group.completions, group.scores or (), strict=True)
         ]
         rows[0]["draw"] = json.dumps(state)
@@ -95,11 +95,11 @@ class Replay:
 
 def _groups(rows: Sequence[Mapping[str, Any]], draw: Draw) -> list[Numbered]:
     """The groups of a window's rows with their examples; ValueError where the data has others in their place."""
-    places: dict[int, list[Mapping[str, Any]]] = {}
+    slots: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
-        places.setdefault(row["place"], []).append(row)
+        slots.setdefault(row["place"], []).append(row)
     numbered = []
-    for place, members in places.items():
+    for slot, members in slots.items():
         first = members[0]
         example = draw.example(first["number"])
         if example.id != first["example_id"]:
@@ -111,7 +111,7 @@ def _groups(rows: Sequence[Mapping[str, Any]], draw: Draw) -> list[Numbered]:
             index=first["index"],
             seed_key=first["seed_key"],
         )
-        numbered.append((place, first["number"], group))
+        numbered.append((slot, first["number"], group))
     return numbered
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from groundrl.algorithms.advantages import ADVANTAGES, BEYOND_THE_GROUP, KL_IN_REWARD, Estimator
-from groundrl.algorithms.advantages.gae import gae
+from jaxtyping import Float
+from torch import Tensor
+
+from groundrl.algorithms.advantages import ADVANTAGES
 from groundrl.algorithms.critic import CriticSettings
 from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.optimizers import OptimizerName
 from groundrl.algorithms.schedules import ScheduleName
+from groundrl.algorithms.window import Window
 from groundrl.rollout.forward.forms import Update
 from groundrl.rollout.sampling.engine import Sampling
 
@@ -78,19 +82,20 @@ class RLSettings:
             )
         if self.dynamic_sampling < 0:
             raise ValueError(f"dynamic_sampling is a number of prompts, at least 0, got {self.dynamic_sampling}")
-        if self.dynamic_sampling and self.advantage in BEYOND_THE_GROUP:
+        if self.dynamic_sampling and ADVANTAGES[self.advantage].beyond_group:
             raise ValueError(
                 f"dynamic_sampling throws groups without variance away, but advantage {self.advantage} learns from "
                 "them too: set it to 0"
             )
-        if self.clipping.kl_in_reward and self.advantage not in KL_IN_REWARD:
+        if self.clipping.kl_in_reward and not ADVANTAGES[self.advantage].kl_in_reward:
+            able = ", ".join(name for name, estimator in ADVANTAGES.items() if estimator.kl_in_reward)
             raise ValueError(
-                f"kl_in_reward needs an advantage that takes rewards of tokens, one of {', '.join(KL_IN_REWARD)}; "
+                f"kl_in_reward needs an advantage that takes rewards of tokens, one of {able}; "
                 f"{self.advantage} would ignore it"
             )
-        if (self.critic is None) == (self.advantage == "gae"):
+        if (self.critic is None) == ADVANTAGES[self.advantage].needs_critic:
             raise ValueError(
-                "advantage gae needs a critic: set critic, such as critic: {}; or choose another advantage"
+                f"advantage {self.advantage} needs a critic: set critic, such as critic: {{}}; or choose another"
                 if self.critic is None
                 else f"advantage {self.advantage} has no use for a critic: set it to gae, or leave critic out"
             )
@@ -98,11 +103,11 @@ class RLSettings:
             self._check_cispo()
 
     @property
-    def estimator(self) -> Estimator:
+    def estimator(self) -> Callable[[Window], Float[Tensor, "N T"]]:
         """The advantage of this name, with the critic's discount and decay where there is one."""
         if self.critic is None:
             return ADVANTAGES[self.advantage]
-        return partial(gae, discount=self.critic.discount, decay=self.critic.decay)
+        return partial(ADVANTAGES[self.advantage], discount=self.critic.discount, decay=self.critic.decay)
 
     def _check_cispo(self) -> None:
         if self.clipping.clip_low is not None or self.clipping.dual_clip is not None:

@@ -89,33 +89,45 @@ class LearnBatch:
     returns_NT: Float[Tensor, "N T"] | None = None
 
 
-def collect(
-    groups: Sequence[Group],
-    policy: Policy,
-    *,
-    reward: Reward,
-    logprobs: Logprobs,
-    reference: Logprobs | None,
-    keep_old: bool,
-    planner: Planner,
-    values: Logprobs | None = None,
-    kl_in_reward: float = 0.0,
-    mask_truncated: bool = False,
-    gather: Gather = alone,
-) -> Window:
-    """Pack scored groups; compute the old log-probs where several epochs need them, and the reference's.
+@dataclass(frozen=True, kw_only=True)
+class Collecting:
+    """What a stage's windows are made with, the same for each of its steps.
 
     `values` gives log-probs and a critic's values in one pass. `kl_in_reward` is the weight of the k1 estimate of
     KL(policy || reference) in each token's reward. With `mask_truncated` completions that ran into the length limit are
     not learned from; their scores still count in the baseline of their group (DAPO's overlong filtering, arXiv
     2503.14476, section 3.4; as TRL).
     """
+
+    reward: Reward
+    logprobs: Logprobs
+    reference: Logprobs | None
+    keep_old: bool  # several epochs need the old log-probs
+    planner: Planner
+    values: Logprobs | None = None
+    kl_in_reward: float = 0.0
+    mask_truncated: bool = False
+    gather: Gather = alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTotals:
+    """By what a step's loss is divided: what is learned from, over all micro-batches and ranks, at least 1 of each."""
+
+    tokens: float
+    completions: float
+    max_length: int  # tokens that a completion may have
+
+
+def collect(groups: Sequence[Group], policy: Policy, collecting: Collecting) -> Window:
+    """Pack scored groups; compute what an update needs of the old policy, the critic and the reference."""
+    reward, planner = collecting.reward, collecting.planner
     rewards_PG, valid_PG, parts = score_tensors(groups, reward)
     completions = [completion for group in groups for completion in group.completions]
     shape = (len(completions), max(len(completion.token_ids) for completion in completions))
     mask, sampler_logprobs = torch.zeros(shape), torch.zeros(shape)
     for row, completion in enumerate(completions):
-        if not (mask_truncated and completion.finish_reason == "length"):
+        if not (collecting.mask_truncated and completion.finish_reason == "length"):
             mask[row, : len(completion.sampled)] = torch.tensor(completion.sampled, dtype=torch.float32)
         sampler_logprobs[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
     window = Window(
@@ -127,16 +139,17 @@ def collect(
         sampler_logprobs_NT=sampler_logprobs,
         parts=parts,
         weights=dict(reward.weights),
-        gather=gather,
+        gather=collecting.gather,
     )
-    planner.settle(window.prompts, window.completions, gather)
+    planner.settle(window.prompts, window.completions, collecting.gather)
     old = predicted = None
-    if values is not None:
-        old, predicted = _everywhere(window, planner, values)
-    elif keep_old or kl_in_reward:
-        old, _ = _everywhere(window, planner, logprobs)
-    ref = _everywhere(window, planner, reference)[0] if reference is not None else None
-    penalty = kl_in_reward * (old - ref) if kl_in_reward and old is not None and ref is not None else None
+    if collecting.values is not None:
+        old, predicted = _everywhere(window, planner, collecting.values)
+    elif collecting.keep_old or collecting.kl_in_reward:
+        old, _ = _everywhere(window, planner, collecting.logprobs)
+    ref = _everywhere(window, planner, collecting.reference)[0] if collecting.reference is not None else None
+    weight = collecting.kl_in_reward
+    penalty = weight * (old - ref) if weight and old is not None and ref is not None else None
     return replace(window, old_logprobs_NT=old, ref_logprobs_NT=ref, values_NT=predicted, kl_penalty_NT=penalty)
 
 
@@ -155,13 +168,10 @@ def score_tensors(
 def epochs(
     window: Window,
     advantages_NT: Float[Tensor, "N T"],
-    policy: Policy,
+    totals: StepTotals,
     *,
     count: int,
     planner: Planner,
-    total_tokens: float,
-    total_completions: float,
-    max_length: int,
 ) -> Iterator[list[LearnBatch]]:
     """`count` passes over the window, each one optimiser step of the planner's micro-batches."""
     batches = []
@@ -170,7 +180,7 @@ def epochs(
         width = inputs.completion_ids.shape[1]
 
         def part(full: Tensor, rows: list[int] = rows, width: int = width) -> Tensor:
-            return full[rows, :width].to(policy.device)
+            return full[rows, :width].to(planner.policy.device)
 
         batches.append(
             LearnBatch(
@@ -180,9 +190,9 @@ def epochs(
                 sampler_logprobs_NT=part(window.sampler_logprobs_NT),
                 old_logprobs_NT=part(window.old_logprobs_NT) if window.old_logprobs_NT is not None else None,
                 ref_logprobs_NT=part(window.ref_logprobs_NT) if window.ref_logprobs_NT is not None else None,
-                total_tokens=total_tokens,
-                total_completions=total_completions,
-                max_length=max_length,
+                total_tokens=totals.tokens,
+                total_completions=totals.completions,
+                max_length=totals.max_length,
                 old_values_NT=part(window.values_NT) if window.values_NT is not None else None,
                 returns_NT=part(returns_NT) if returns_NT is not None else None,
             )

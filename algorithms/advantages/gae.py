@@ -6,9 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from groundrl.algorithms.advantages.shared import estimator
 from groundrl.algorithms.window import Window
 
 
+@estimator(beyond_group=True, kl_in_reward=True, needs_critic=True)
 def gae(window: Window, *, discount: float = 1.0, decay: float = 0.95) -> Float[Tensor, "N T"]:
     """`A_t = d_t + (discount decay) A_{t+1}` with `d_t = r_t + discount V_{t+1} - V_t`, and 0 after the last token.
 

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from groundrl.algorithms.advantages.batch import batch_moments
-from groundrl.algorithms.advantages.group import STD_EPS, on_tokens, per_group, standardised
+from groundrl.algorithms.advantages.shared import STD_EPS, batch_moments, estimator, on_tokens, per_group, standardised
 from groundrl.algorithms.window import Window
 
 
+@estimator()
 def gdpo(window: Window) -> Float[Tensor, "N T"]:
     """`A = S / (std(batch of S) + eps)` with `S = sum over parts k of w_k (r_k - mean(group)) / (std(group) + eps)`.
 

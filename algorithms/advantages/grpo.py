@@ -5,10 +5,11 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from groundrl.algorithms.advantages.group import on_tokens, per_group, standardised
+from groundrl.algorithms.advantages.shared import estimator, on_tokens, per_group, standardised
 from groundrl.algorithms.window import Window
 
 
+@estimator()
 def grpo(window: Window) -> Float[Tensor, "N T"]:
     """`A = (r - mean(group)) / (std(group) + eps)`, the same for every token of a completion.
 

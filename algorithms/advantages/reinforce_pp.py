@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from groundrl.algorithms.advantages.batch import batch_moments
-from groundrl.algorithms.advantages.group import STD_EPS
+from groundrl.algorithms.advantages.shared import STD_EPS, batch_moments, estimator
 from groundrl.algorithms.window import Window
 
 
+@estimator(beyond_group=True, kl_in_reward=True)
 def reinforce_pp(window: Window) -> Float[Tensor, "N T"]:
     """`A_t = (R_t - mean(batch)) / (std(batch) + eps)` with the return `R_t = r - sum of the penalties from t on`.
 

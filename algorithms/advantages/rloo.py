@@ -5,10 +5,11 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from groundrl.algorithms.advantages.group import on_tokens, per_group
+from groundrl.algorithms.advantages.shared import estimator, on_tokens, per_group
 from groundrl.algorithms.window import Window
 
 
+@estimator(kl_in_reward=True)
 def rloo(window: Window) -> Float[Tensor, "N T"]:
     """`A_i = r_i - mean of the other r_j of the group`, the same for every token of a completion.
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from groundrl.algorithms.advantages import ADVANTAGES, BEYOND_THE_GROUP, KL_IN_REWARD
+from groundrl.algorithms.advantages import ADVANTAGES
 from groundrl.algorithms.loop import compact
 from groundrl.algorithms.window import Window, score_tensors
 from groundrl.experiments.config.stage import RLStage
@@ -137,7 +137,7 @@ def _mask(groups: Sequence[Group], stage: RLStage, size: int) -> Float[Tensor, "
         completion for group in groups for completion in (*group.completions, *[None] * (size - len(group.completions)))
     ]
     widest = max(len(completion.sampled) for completion in every if completion is not None)
-    per_token = stage.advantage in BEYOND_THE_GROUP
+    per_token = ADVANTAGES[stage.advantage].beyond_group
     if not per_token and not stage.mask_truncated:
         return torch.tensor([[float(completion is not None)] for completion in every])
     mask = torch.zeros(len(every), max(1, widest) if per_token else 1)
@@ -153,9 +153,10 @@ def _mask(groups: Sequence[Group], stage: RLStage, size: int) -> Float[Tensor, "
 
 def _unrecorded(stage: RLStage) -> str | None:
     """What the stage's estimator needs and a log does not hold; None where scores are enough."""
-    if stage.advantage == "gae":
-        return "no new advantages: gae needs the critic's values, which are not recorded"
-    if stage.kl_in_reward and stage.kl_coef and stage.advantage in KL_IN_REWARD:
+    estimator = ADVANTAGES[stage.advantage]
+    if estimator.needs_critic:
+        return f"no new advantages: {stage.advantage} needs the critic's values, which are not recorded"
+    if stage.kl_in_reward and stage.kl_coef and estimator.kl_in_reward:
         return f"no new advantages: {stage.advantage} here takes a KL penalty from the reward, which is not recorded"
     return None
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundrl.algorithms.advantages import ADVANTAGES
-from groundrl.algorithms.advantages.batch import batch_moments
 from groundrl.algorithms.advantages.gae import gae
+from groundrl.algorithms.advantages.shared import batch_moments
 
 reinforce_pp, gdpo = ADVANTAGES["reinforce_pp"], ADVANTAGES["gdpo"]
 

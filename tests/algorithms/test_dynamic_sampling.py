@@ -37,14 +37,14 @@ def play(draw: Draw, *, flat: set[int], missing: set[int] = frozenset(), reverse
     """Sample until the draw has all; prompts `flat` score 1/2 twice, others 0 and 1. The prompts of each round."""
     rounds = []
     while draw.unfinished:
-        prompts = draw.prompts()
-        numbers = [int(key.removeprefix("3/rollout/rl/7/")) for key in prompts["seed_keys"]]
-        assert [example.id for example in prompts["examples"]] == [
+        prompts = draw.prompts
+        numbers = [int(key.removeprefix("3/rollout/rl/7/")) for key in prompts.seed_keys]
+        assert [example.id for example in prompts.examples] == [
             draw.loader[draw.order[START + number]][0].id for number in numbers
         ]
         rounds.append(numbers)
         groups = []
-        for index, (example, number) in enumerate(zip(prompts["examples"], numbers, strict=True)):
+        for index, (example, number) in enumerate(zip(prompts.examples, numbers, strict=True)):
             values = (0.5, 0.5) if number in flat else (None, 1.0) if number in missing else (0.0, 1.0)
             scores = tuple(Score(value=v, status="error" if v is None else "ok") for v in values)
             pair = (Completion(text=""),) * 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from groundrl.algorithms.advantages import ADVANTAGES
-from groundrl.algorithms.window import collect, epochs
+from groundrl.algorithms.window import Collecting, StepTotals, collect, epochs
 from groundrl.rewards import Completion, Example, Group, Score, reward
 from groundrl.rollout.forward.batches import pad_batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
@@ -48,7 +48,7 @@ def collected(groups, policy, **changes):
     logprobs = CompletionLogprobs(policy, temperature=1.0)
     planner = Planner(logprobs, update="auto", tokens=40)
     arguments = {"logprobs": logprobs, "reference": None, "keep_old": False, "planner": planner, "reward": total}
-    return collect(groups, policy, **arguments | changes)
+    return collect(groups, policy, Collecting(**arguments | changes))
 
 
 def test_rewards_are_nan_exactly_where_invalid(text_policy, groups):
@@ -159,12 +159,9 @@ def test_micro_batches_hold_every_row_once_with_its_own_advantages(text_policy, 
         epochs(
             window,
             advantages,
-            text_policy,
+            StepTotals(tokens=6.0, completions=4.0, max_length=9),
             count=2,
             planner=Planner(CompletionLogprobs(text_policy, temperature=1.0), update=update, tokens=tokens),
-            total_tokens=6.0,
-            total_completions=4.0,
-            max_length=9,
         )
     )
     assert len(passes) == 2
