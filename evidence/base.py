@@ -17,7 +17,7 @@ from scipy.stats import bootstrap
 from groundrl.experiments.config.load import load_config
 from groundrl.experiments.config.model import BASE
 from groundrl.experiments.data import RenderedCells
-from groundrl.experiments.recording.evaluation import set_iou
+from groundrl.experiments.metrics.grounding import set_iou
 from groundrl.experiments.runs.train import train
 from groundrl.rollout.io.records import write_text
 from groundrl.rollout.model.policy import Policy

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.evals.tables import shown, table
-from groundrl.experiments.metrics import METRICS, Metric
+from groundrl.experiments.metrics import METRICS, RENAMED, Metric
 from groundrl.experiments.metrics.bootstrap import block_sums, interval
 from groundrl.rollout.io.records import write_text
 
@@ -92,7 +92,7 @@ def _scores(folder: Path) -> dict[Key, dict[str, Any]]:
     found = {}
     for row in pq.ParquetFile(folder / "scores.parquet").read().to_pylist():
         name = row["dataset"], row["example_id"]
-        found[*name, seen[name]] = row
+        found[*name, seen[name]] = {RENAMED.get(column, column): value for column, value in row.items()}
         seen[name] += 1
     return found
 

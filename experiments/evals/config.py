@@ -18,13 +18,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from groundrl.experiments.config.load import load_config, override, read_config
 from groundrl.experiments.config.model import Strict
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.config.stage import NAME, Source
-from groundrl.experiments.metrics import METRICS
+from groundrl.experiments.metrics import METRICS, RENAMED
 from groundrl.experiments.tasks import TASKS, Task
 from groundrl.experiments.tasks.grounding import GROUNDING
 from groundrl.rewards import Example
@@ -43,6 +43,11 @@ class DataSet(Strict):
     task: str | None = None
     metrics: tuple[str, ...] | None = None
     limit: int | None = Field(default=None, ge=1)
+
+    @field_validator("metrics")
+    @classmethod
+    def _renamed(cls, metrics: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if metrics is None else tuple(RENAMED.get(metric, metric) for metric in metrics)
 
     @model_validator(mode="after")
     def _known(self) -> DataSet:

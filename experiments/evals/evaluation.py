@@ -115,7 +115,7 @@ def _scored(answers: Answers, tools: Tools) -> tuple[Scored, dict[str, Any]]:
         "left_out": left_out,
         "metrics": figures(scored),
     }
-    sizes = by_size(answered) if "mean_iou" in scored.statistics else {}
+    sizes = by_size(answered) if "iou_of_true_boxes" in scored.statistics else {}
     return scored, content | ({"by_size": sizes} if sizes else {})
 
 

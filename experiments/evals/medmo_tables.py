@@ -25,7 +25,7 @@ OURS: dict[str, dict[str, tuple[str, ...]]] = {
         "compat: medevalkit": ("medevalkit",),
         "strict: choice, closed/open": ("choice_accuracy", "closed_accuracy", "exact_match"),
     },
-    "grounding_iou": {"mean_iou": ("mean_iou",), "first box": ("ave_iou",)},
+    "grounding_iou": {"IoU of true boxes": ("iou_of_true_boxes",), "first box": ("ave_iou",)},
     "report_generation": {"this tool's": ("rouge_l", "cider")},
 }
 REPORT_COLUMNS = {"ROUGE-L": "rouge_l", "CIDEr": "cider"}

@@ -126,7 +126,7 @@ def by_size(answers: Sequence[Answered]) -> dict[str, dict[str, Any]]:
 def _object_figures(rows: Sequence[tuple[str, float]]) -> dict[str, Any]:
     result = {}
     for name, values in (
-        ("mean_iou", [iou for _, iou in rows]),
+        ("iou_of_true_boxes", [iou for _, iou in rows]),
         ("recall_50", [float(iou >= 0.5) for _, iou in rows]),
     ):
         sums = block_sums(np.array([[value, 1.0] for value in values]), [block for block, _ in rows])

@@ -27,7 +27,7 @@ def _lines(content: Mapping[str, Any]) -> Iterator[str]:
         if rows:
             yield from ("", *table([title, "metric", "value", "95 %", "n", "blocks"], rows))
     sizes = [
-        [name, size, metric, *shown("mean_iou", found)]
+        [name, size, metric, *shown("iou_of_true_boxes", found)]
         for name, each in content["datasets"].items()
         for size, figures in each.get("by_size", {}).items()
         for metric, found in figures.items()

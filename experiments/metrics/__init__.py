@@ -23,4 +23,6 @@ METRICS: dict[str, Metric] = {
     **MEDEVALKIT,
 }
 
-__all__ = ["METRICS", "Answered", "Metric", "Tools"]
+RENAMED = {"mean_iou": "iou_of_true_boxes"}  # in what was written before
+
+__all__ = ["METRICS", "RENAMED", "Answered", "Metric", "Tools"]

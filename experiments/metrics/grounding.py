@@ -13,17 +13,31 @@ from groundrl.rewards.library.grounding import in_range, same_kind
 SIZES = {"small": 0.01, "medium": 0.1, "large": 1.0}  # the largest share of the image's area
 
 
-def pair_ious(completion: Completion, example: Example) -> Float[np.ndarray, "P G"] | None:
-    """IoU of each predicted with each true box, 0 where they are of two images; None without a reference."""
-    truth = example.reference.boxes
-    if truth is None:
-        return None
-    predicted = completion.boxes
-    if predicted is None:
-        return np.zeros((0, len(truth)))
+def box_ious(predicted: Boxes, truth: Boxes) -> Float[np.ndarray, "P G"]:
+    """IoU of each predicted with each true box, as every metric of boxes takes it and as `SoftF1` does.
+
+    0 where the two are of two images, and for a predicted box that is inverted or leaves its image.
+    """
     iou = iou_matrix(in_range(predicted.xyxy, predicted.space), truth.to(predicted.space).xyxy)
     allowed = same_kind(predicted, truth, labels=False)
     return iou if allowed is None or not iou.size else np.where(allowed, iou, 0.0)
+
+
+def set_iou(predicted: Boxes | None, truth: Boxes) -> float:
+    """Hungarian, sum of IoU over max(predicted, true); both empty is 1, boxes that cannot be read are 0."""
+    if predicted is None:
+        return 0.0
+    if len(predicted) == 0 and len(truth) == 0:
+        return 1.0
+    return float(np.sum(match(box_ious(predicted, truth)).values)) / max(len(predicted), len(truth))
+
+
+def pair_ious(completion: Completion, example: Example) -> Float[np.ndarray, "P G"] | None:
+    """`box_ious` of an answer, without rows where its boxes cannot be read; None without a reference."""
+    truth = example.reference.boxes
+    if truth is None:
+        return None
+    return np.zeros((0, len(truth))) if completion.boxes is None else box_ious(completion.boxes, truth)
 
 
 def true_box_ious(completion: Completion, example: Example) -> Float[np.ndarray, " G"] | None:
@@ -45,7 +59,7 @@ def sizes(truth: Boxes) -> list[str]:
     return [names[min(int(np.searchsorted(limits, share)), len(names) - 1)] for share in shares]
 
 
-def _mean_iou(completion: Completion, example: Example) -> float | None:
+def _of_true_boxes(completion: Completion, example: Example) -> float | None:
     found = true_box_ious(completion, example)
     return None if found is None or not len(found) else float(found.mean())
 
@@ -79,10 +93,10 @@ def _first_hits(threshold: float) -> Metric:
 
 
 GROUNDING = {
-    "mean_iou": mean_of(
-        _mean_iou,
+    "iou_of_true_boxes": mean_of(
+        _of_true_boxes,
         "IoU of each true box in the Hungarian pairing, a miss 0, averaged over the boxes of an example, then over "
-        "examples that have boxes; false boxes cost nothing",
+        "examples that have boxes; false boxes cost nothing (iou_mean: they do)",
     ),
     "soft_f1": mean_of(
         _soft_f1, "2 sum IoU / (P + G) over Hungarian pairs of P predicted and G true boxes; none and none is 1"

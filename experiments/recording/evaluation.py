@@ -12,8 +12,8 @@ from lightning.fabric import Fabric
 
 from groundrl.experiments.config.run import EvaluationConfig
 from groundrl.experiments.metrics.bootstrap import block_sums, interval, ratio
+from groundrl.experiments.metrics.grounding import set_iou
 from groundrl.rewards import (
-    Boxes,
     Completion,
     Example,
     Factuality,
@@ -22,7 +22,6 @@ from groundrl.rewards import (
     LabelAccuracy,
     Reward,
     Scorer,
-    match_boxes,
 )
 from groundrl.rollout.io.records import completion_columns
 from groundrl.rollout.model.loader import Loader
@@ -48,16 +47,6 @@ def decodings(config: EvaluationConfig, *, within: bool = False) -> tuple[Decodi
         Decoding(name="cool", temperature=0.5, samples=max(1, config.samples_per_example // 2)),
         Decoding(name="greedy", temperature=0.0, samples=1),
     )
-
-
-def set_iou(predicted: Boxes | None, truth: Boxes) -> float:
-    """Hungarian, sum of IoU over max(predicted, true); both empty is 1, boxes that cannot be read are 0."""
-    if predicted is None:
-        return 0.0
-    if len(predicted) == 0 and len(truth) == 0:
-        return 1.0
-    matches = match_boxes(predicted.xyxy, truth.to(predicted.space).xyxy)
-    return float(np.sum(matches.values)) / max(len(predicted), len(truth))
 
 
 def fact_f1(completion: Completion, example: Example) -> float | None:

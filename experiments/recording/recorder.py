@@ -11,7 +11,7 @@ from groundrl.algorithms.health import Watch
 from groundrl.algorithms.loop import RLStep
 from groundrl.experiments.config.run import RunConfig
 from groundrl.experiments.drawing.contact_sheet import captions, contact_sheet
-from groundrl.experiments.recording.evaluation import set_iou
+from groundrl.experiments.metrics.grounding import set_iou
 from groundrl.experiments.recording.folder import RunFolder
 from groundrl.experiments.recording.loggers import log_picture, make_loggers
 from groundrl.experiments.recording.progress import Progress

@@ -11,7 +11,7 @@ from groundrl.experiments.tasks.task import Fields, Gold, Task
 from groundrl.rewards import Boxes, Completion, Reference
 
 REWARD = "0.6*SoftF1() + 0.3*LabelAccuracy() + 0.1*Format()"
-METRICS = ("mean_iou", "soft_f1", "f1_50", "acc_30", "acc_50", "acc_70", "ave_iou")
+METRICS = ("iou_of_true_boxes", "soft_f1", "f1_50", "acc_30", "acc_50", "acc_70", "ave_iou")
 
 
 def gold(fields: Fields) -> Gold:

@@ -24,23 +24,25 @@ def test_true_boxes_by_their_size():
         ]
     )
     assert set(found) == {"small", "large"}
-    assert found["small"]["mean_iou"] == {"value": 1.0, "ci95": [None, None], "n": 1, "num_blocks": 1}
-    assert found["large"]["mean_iou"] | {"ci95": 0} == {"value": 0.5 / 3, "ci95": 0, "n": 3, "num_blocks": 2}
-    assert found["large"]["mean_iou"]["ci95"] == [0.0, 0.25], "of two blocks a resample draws either alone, or both"
+    assert found["small"]["iou_of_true_boxes"] == {"value": 1.0, "ci95": [None, None], "n": 1, "num_blocks": 1}
+    assert found["large"]["iou_of_true_boxes"] | {"ci95": 0} == {"value": 0.5 / 3, "ci95": 0, "n": 3, "num_blocks": 2}
+    assert found["large"]["iou_of_true_boxes"]["ci95"] == [0.0, 0.25], (
+        "of two blocks a resample draws either alone, or both"
+    )
     assert found["large"]["recall_50"]["value"] == 1 / 3, "an IoU of 0.5 is found"
 
 
 def test_a_figure_counts_only_what_the_metric_applies_to():
     values = np.array([[1.0, 1.0], [np.nan, 1.0], [0.0, 1.0], [np.nan, np.nan]])
-    found = figure_of(METRICS["mean_iou"], values, ("a", "a", "a", "b"))
+    found = figure_of(METRICS["iou_of_true_boxes"], values, ("a", "a", "a", "b"))
     assert found == {"value": 0.5, "ci95": [None, None], "n": 2, "num_blocks": 1}
-    assert figure_of(METRICS["mean_iou"], values[3:], ("b",)) is None
+    assert figure_of(METRICS["iou_of_true_boxes"], values[3:], ("b",)) is None
 
 
 def test_a_row_has_null_where_a_metric_does_not_apply():
-    statistics = {"mean_iou": np.array([[0.25, 1.0], [np.nan, 1.0]])}
+    statistics = {"iou_of_true_boxes": np.array([[0.25, 1.0], [np.nan, 1.0]])}
     rows = Scored(name="d", task="t", ids=("a", "b"), blocks=("a", "b"), statistics=statistics).columns()
-    assert [row["mean_iou"] for row in rows] == [[0.25, 1.0], None]
+    assert [row["iou_of_true_boxes"] for row in rows] == [[0.25, 1.0], None]
 
 
 def test_together_only_what_all_measure_in_the_same_numbers():

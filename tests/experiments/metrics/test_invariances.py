@@ -59,7 +59,7 @@ def test_order_duplicates_and_blanks_change_nothing(name):
     assert figure(name, answers(padded), tools) == pytest.approx(plain, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["mean_iou", "soft_f1", "f1_50"])
+@pytest.mark.parametrize("name", ["iou_of_true_boxes", "soft_f1", "f1_50"])
 def test_the_order_of_boxes_changes_nothing(name):
     turned = list(SAID)
     turned[5] = "2 nuclei <box>[[200, 200, 300, 290], [0, 0, 100, 100]]</box>"
@@ -76,7 +76,17 @@ def test_the_order_of_labels_and_saying_one_twice_change_nothing(name):
 def test_every_metric_has_a_definition():
     assert all(metric.definition for metric in METRICS.values())
     assert set(METRICS) == {
-        *("mean_iou", "soft_f1", "f1_50", "acc_30", "acc_50", "acc_70", "ave_iou", "choice_accuracy", "unparsed"),
+        *(
+            "iou_of_true_boxes",
+            "soft_f1",
+            "f1_50",
+            "acc_30",
+            "acc_50",
+            "acc_70",
+            "ave_iou",
+            "choice_accuracy",
+            "unparsed",
+        ),
         *("closed_accuracy", "exact_match", "token_f1", "rouge_l", "judge", "bleu_4", "cider", "embedding_cosine"),
         *("fact_precision", "fact_recall", "fact_f1", "contradictions", "chexpert_f1_micro", "chexpert_f1_macro"),
         *("label_precision", "label_recall", "label_f1", "label_f1_macro", "recall_1", "recall_5", "recall_10"),

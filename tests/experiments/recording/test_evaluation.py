@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from groundrl.experiments.metrics.grounding import set_iou
 from groundrl.experiments.recording.evaluation import (
     difference,
     fact_f1,
     level,
     per_example,
     report,
-    set_iou,
     summarize,
 )
 from groundrl.rewards import Boxes, Completion, Example, Reference, pixel, rel1000
