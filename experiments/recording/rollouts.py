@@ -35,11 +35,6 @@ def read_examples(folder: Path) -> dict[str, Example]:
     return examples
 
 
-def read_groups(folder: Path, *, step: int) -> list[Group]:
-    """The groups of one step without their scores: what a reward needs to score them anew."""
-    return list(groups_of(read_rollouts(folder, step=step), read_examples(folder)))
-
-
 def groups_of(table: pa.Table, examples: Mapping[str, Example]) -> Iterator[Group]:
     """The groups of recorded completions, in their order, one at a time: a log may be larger than memory likes.
 

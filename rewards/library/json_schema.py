@@ -1,77 +1,78 @@
-"""The part of JSON Schema that an answer format needs, checked without a dependency.
+"""JSON Schema (draft 2020-12) through the jsonschema library, made safe for a model's text: patterns run on RE2.
 
-Keywords: type, enum, const, properties, required, additionalProperties (true or false), items, minItems, maxItems,
-minLength, maxLength, minimum, maximum; annotations (title, description) are ignored.
+A schema refers only to itself: nothing is fetched. A keyword that the draft does not have is refused, since the
+library would leave it out in silence. Imported on first use: jsonschema takes a quarter of a second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "number": (int, float),
-    "integer": (int,),
-    "boolean": (bool,),
-    "null": (type(None),),
+from groundrl.rewards.library.regex import compiled, readable
+
+_ANNOTATIONS = {
+    *("$schema", "$defs", "$comment", "title", "description", "default", "examples", "deprecated"),
+    *("readOnly", "writeOnly", "then", "else", "minContains", "maxContains"),
 }
-_BOUNDS = ("minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum")
-_KNOWN = {"type", "enum", "const", "properties", "required", "additionalProperties", "items", "title", "description"}
+_REFUSED = {"patternProperties", "$dynamicRef", "format"}  # run on `re`; leave the schema; not checked by the library
+_LONGEST = 200  # characters of a reason: the library repeats the value in it
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """ValueError for a keyword or a type that is not known, however deep it stands."""
-    if unknown := sorted(set(schema) - _KNOWN - set(_BOUNDS)):
-        raise ValueError(f"JsonSchema does not know {unknown[0]!r}; it knows {', '.join(sorted({*_KNOWN, *_BOUNDS}))}")
-    if "type" in schema and schema["type"] not in _TYPES:
-        raise ValueError(f"JsonSchema does not know the type {schema['type']!r}; it knows {', '.join(_TYPES)}")
-    for inner in [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]:
-        check_schema(inner)
+    """ValueError for what is no schema, an unknown keyword, pattern or reference, however deep it stands."""
+    from jsonschema import Draft202012Validator, FormatChecker, SchemaError
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(()))
+    except SchemaError as problem:
+        raise ValueError(f"JsonSchema: the schema is none, at {problem.json_path}: {_short(problem.message)}") from None
+    known = (set(Draft202012Validator.VALIDATORS) | _ANNOTATIONS) - _REFUSED
+    root = DRAFT202012.create_resource(schema)
+    resolver = Registry().resolver_with_root(root)
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        waiting.extend(part.subresources())
+        if not isinstance(part.contents, Mapping):  # true or false is a schema too
+            continue
+        if unknown := sorted(set(part.contents) - known):
+            raise ValueError(f"JsonSchema does not know {unknown[0]!r}; it knows {', '.join(sorted(known))}")
+        if "pattern" in part.contents:
+            compiled(part.contents["pattern"])
+        if "$ref" in part.contents:
+            try:
+                resolver.lookup(part.contents["$ref"])
+            except Unresolvable:
+                raise ValueError(
+                    f"JsonSchema: {part.contents['$ref']!r} is not in the schema; refer to '#/$defs/NAME' in it"
+                ) from None
 
 
-def violation(value: object, schema: Mapping[str, Any], where: str = "$") -> str | None:
-    """The first thing in which a value breaks its schema, with its path, or None."""
-    kind = schema.get("type")
-    if kind is not None and not _is(value, kind):
-        return f"{where}: not of type {kind}"
-    if ("enum" in schema and value not in schema["enum"]) or ("const" in schema and value != schema["const"]):
-        return f"{where}: {value!r} is not allowed"
-    measured = value if isinstance(value, int | float) else len(value) if isinstance(value, str | list) else None
-    for bound in _BOUNDS:
-        if bound in schema and measured is not None and _applies(bound, value):
-            broken = measured < schema[bound] if bound.startswith("min") else measured > schema[bound]
-            if broken:
-                return f"{where}: breaks {bound} {schema[bound]}"
-    return _inside(value, schema, where)
+def violation(value: object, schema: Mapping[str, Any]) -> str | None:
+    """The first thing in which a value breaks its schema, with its path, or None. RecursionError as Python's own."""
+    error = next(_validator_class()(schema).iter_errors(value), None)
+    return None if error is None else f"{error.json_path}: {_short(error.message)}"
 
 
-def _inside(value: object, schema: Mapping[str, Any], where: str) -> str | None:
-    own: Mapping[str, Any] = schema.get("properties", {})
-    inner: list[tuple[str, object, Mapping[str, Any]]] = []
-    if isinstance(value, dict):
-        for key in schema.get("required", ()):
-            if key not in value:
-                return f"{where}: {key!r} is missing"
-        if schema.get("additionalProperties") is False and (extra := sorted(set(value) - set(own))):
-            return f"{where}: {extra[0]!r} is not expected"
-        inner = [(f"{where}.{key}", value[key], own[key]) for key in own if key in value]
-    elif isinstance(value, list) and "items" in schema:
-        inner = [(f"{where}[{k}]", item, schema["items"]) for k, item in enumerate(value)]
-    return next((found for path, item, part in inner if (found := violation(item, part, path)) is not None), None)
+@lru_cache(maxsize=1)
+def _validator_class() -> Any:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    return extend(Draft202012Validator, {"pattern": _pattern})
 
 
-def _is(value: object, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    return isinstance(value, _TYPES[kind]) or (kind == "integer" and isinstance(value, float) and value.is_integer())
+def _pattern(validator: Any, pattern: str, value: object, schema: object) -> Iterator[Exception]:
+    from jsonschema import ValidationError
+
+    if isinstance(value, str) and not compiled(pattern).search(readable(value)):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-def _applies(bound: str, value: object) -> bool:
-    if bound.endswith("Items"):
-        return isinstance(value, list)
-    if bound.endswith("Length"):
-        return isinstance(value, str)
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _short(message: str) -> str:
+    return message if len(message) <= _LONGEST else message[: _LONGEST - 1] + "…"

@@ -10,7 +10,7 @@ from typing import Any
 from groundrl.rewards.core.glossary import Completion, Example, Score
 from groundrl.rewards.core.reward import Reward, unreadable
 from groundrl.rewards.library.json_schema import check_schema, violation
-from groundrl.rewards.library.linear_regex import LinearRegex, compile_linear
+from groundrl.rewards.library.regex import compiled, readable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -66,32 +66,28 @@ class TagCount(Reward):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Pattern(Reward):
-    """1 where the whole text matches a regular expression, else 0; in time linear in the text, whatever the pattern.
+    r"""1 where the whole text matches a regular expression, else 0; in time linear in the text, whatever the pattern.
 
-    Literals, `.` (any character), classes, groups, `|`, `* + ? {m,n}`; ValueError for what needs backtracking.
+    RE2's syntax, with `.` for any character; `\d \w \s` are ASCII. ValueError for what needs backtracking.
     """
 
     name = "pattern"
     pattern: str
 
     def __post_init__(self) -> None:
-        compile_linear(self.pattern)
-
-    @property
-    def compiled(self) -> LinearRegex:
-        """The pattern, compiled once."""
-        return compile_linear(self.pattern)
+        compiled(self.pattern, dot_matches_newline=True)
 
     def score(self, completion: Completion, example: Example) -> Score:
         """0 or 1."""
-        return Score(value=float(self.compiled.fullmatch(completion.text)))
+        regex = compiled(self.pattern, dot_matches_newline=True)
+        return Score(value=float(regex.fullmatch(readable(completion.text)) is not None))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class JsonSchema(Reward):
-    """1 where the answer is JSON of this schema, else 0 with the first violation in `detail`.
+    """1 where the answer is JSON of this schema (draft 2020-12), else 0 with the first violation in `detail`.
 
-    The part of JSON Schema that `json_schema.py` names; ValueError for a keyword that it does not know.
+    ValueError for a keyword that the draft does not have, and for `format` and `patternProperties`.
     """
 
     name = "json_schema"
@@ -105,8 +101,11 @@ class JsonSchema(Reward):
         if completion.answer is None:
             return Score(value=0.0, detail={"reason": f"answer: {completion.parsed.status}"})
         try:
-            value = json.loads(completion.answer)
-        except (ValueError, RecursionError) as problem:  # not JSON; nested thousands deep
-            return Score(value=0.0, detail={"reason": f"not JSON: {problem}"})
-        reason = violation(value, self.schema)
+            reason = violation(json.loads(completion.answer, parse_constant=_no_constant), self.schema)
+        except (ValueError, OverflowError, RecursionError) as problem:  # not JSON; a huge number; nested thousands deep
+            reason = f"not JSON: {problem}"
         return Score(value=1.0) if reason is None else Score(value=0.0, detail={"reason": reason})
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")

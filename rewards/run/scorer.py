@@ -96,12 +96,6 @@ class Scorer:
             raise RewardError(f"{share} (max_error_share); {_first(groups)}")
         return groups
 
-    async def results_async(self) -> list[Group]:
-        """`results`, awaited; the event loop goes on meanwhile."""
-        import asyncio  # here, and not with every import of the rewards: it takes a twentieth of that
-
-        return await asyncio.to_thread(self.results)
-
     def _stop_if_nothing_succeeds(self, group: Group) -> None:
         """RewardError once so many groups in a row had nothing but errors; said as soon as it is known."""
         failed = bool(group.scores) and all(score.status == "error" for score in group.scores or ())

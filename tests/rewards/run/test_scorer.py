@@ -1,6 +1,5 @@
 """The scorer: order, counts, warnings, masking, and worker processes that hang, crash and raise."""
 
-import asyncio
 import importlib.util
 import sys
 import time
@@ -172,7 +171,7 @@ def test_a_pool_raises_what_the_reward_raises_and_works_on(hazard):
         with pytest.raises(RewardError, match=r"(?s)reward 'hazard' failed on example 'e0': KeyError.*'raise'"):
             scorer.results()
         scorer.submit(group("0.7", "0.8"))
-        assert values(asyncio.run(scorer.results_async())) == [[0.7, 0.8]]
+        assert values(scorer.results()) == [[0.7, 0.8]]
 
 
 def test_submitting_does_not_wait_and_closing_ends_a_worker_that_hangs(hazard):
