@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from groundrl.algorithms.objectives.losses import ObjectiveSettings
     from groundrl.algorithms.settings import RLSettings, SFTSettings
     from groundrl.algorithms.sft import train_sft
-    from groundrl.algorithms.window import Window, LearnBatch
+    from groundrl.algorithms.window import LearnBatch, Window
 
 _HOME = {
     "ADVANTAGES": "advantages",
@@ -35,10 +35,10 @@ _HOME = {
 }
 __all__ = [
     "ADVANTAGES",
+    "OBJECTIVES",
     "CriticSettings",
     "HealthWarning",
     "LearnBatch",
-    "OBJECTIVES",
     "ObjectiveSettings",
     "RLSettings",
     "RLStep",

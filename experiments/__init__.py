@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from groundrl.experiments.ablation.compare import limits
     from groundrl.experiments.ablation.statistics import holm, power, sign_flip_p, t_interval
-    from groundrl.experiments.ablation.sweep import sweep, load_sweep, Sweep
+    from groundrl.experiments.ablation.sweep import Sweep, load_sweep, sweep
     from groundrl.experiments.analysis.compare_runs import plot_field, plot_held_out, plot_reward, runs_at
     from groundrl.experiments.analysis.open_log import open_log
     from groundrl.experiments.analysis.page import write_page
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from groundrl.experiments.drawing.boxes import draw_boxes, draw_pairs
     from groundrl.experiments.runs.figures import before_and_after
     from groundrl.experiments.runs.reader import Run, load_run
-    from groundrl.experiments.runs.train import train, resume
+    from groundrl.experiments.runs.train import resume, train
 
 _HOME = {
     "CellSettings": "data.cells_benchmark.sample",
