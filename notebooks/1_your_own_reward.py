@@ -15,7 +15,7 @@
 # tests it, looks at it on a real crop, and composes it with others. Nothing is trained.
 
 # %%
-from groundrl.experiments.data import NucleiCrops
+from groundrl.experiments import NucleiCrops
 from groundrl.rewards import Completion, Example, Format, SoftF1, explain, match_boxes, parse_reward, presets, reward
 
 

@@ -21,11 +21,15 @@ import numpy as np
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from groundrl.experiments import train
-from groundrl.experiments.cli.difference_table import difference_table
-from groundrl.experiments.data import NucleiCrops, RenderedCells
-from groundrl.experiments.drawing.boxes import draw_boxes, draw_pairs
-from groundrl.experiments.runs.figures import before_and_after
+from groundrl.experiments import (
+    NucleiCrops,
+    RenderedCells,
+    before_and_after,
+    difference_table,
+    draw_boxes,
+    draw_pairs,
+    train,
+)
 
 # %% tags=["parameters"]
 SEED = 0

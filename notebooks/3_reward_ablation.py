@@ -18,10 +18,17 @@
 # %%
 import numpy as np
 
-from groundrl.experiments import sweep
-from groundrl.experiments.ablation.compare import limits
-from groundrl.experiments.ablation.statistics import holm, power, sign_flip_p, t_interval
-from groundrl.experiments.analysis.compare_runs import plot_field, plot_reward, runs_at
+from groundrl.experiments import (
+    holm,
+    limits,
+    plot_field,
+    plot_reward,
+    power,
+    runs_at,
+    sign_flip_p,
+    sweep,
+    t_interval,
+)
 
 # %% tags=["parameters"]
 SEEDS = 3

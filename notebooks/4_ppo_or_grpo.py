@@ -19,9 +19,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from groundrl.experiments import train
-from groundrl.experiments.analysis.compare_runs import plot_field, plot_held_out, plot_reward
-from groundrl.experiments.config.load import read_config
+from groundrl.experiments import plot_field, plot_held_out, plot_reward, read_config, train
 
 # %% tags=["parameters"]
 SEEDS = (0, 1, 2)

@@ -22,18 +22,19 @@ import matplotlib.pyplot as plt
 import yaml
 from rich.console import Console
 
-from groundrl.experiments import train
-from groundrl.experiments.bench.tiny_model import build_tiny_qwen3_vl
-from groundrl.experiments.cli.audit_table import tables
-from groundrl.experiments.config.load import load_config
-from groundrl.experiments.data import JsonlSource
-from groundrl.experiments.data.cells_benchmark.benchmark import build_cells
-from groundrl.experiments.data.cells_benchmark.sample import CellSettings
-from groundrl.experiments.data.formats.mask_source import MaskReading
-from groundrl.experiments.data.shipped import crops
-from groundrl.experiments.drawing.boxes import draw_boxes
-from groundrl.rewards import DataError, parse_reward
-from groundrl.rewards.audit import audit
+from groundrl.experiments import (
+    CellSettings,
+    JsonlSource,
+    MaskReading,
+    NucleiCrops,
+    audit_tables,
+    build_cells,
+    build_tiny_qwen3_vl,
+    draw_boxes,
+    load_config,
+    train,
+)
+from groundrl.rewards import DataError, audit, parse_reward
 
 # %% tags=["parameters"]
 CROPS = 120
@@ -49,7 +50,7 @@ OVERRIDES = {}  # of the configuration; {"stages.sft.steps": 50} is quicker and 
 # %%
 folder = Path("my_data")
 folder.mkdir(exist_ok=True)
-(folder / "slide.png").write_bytes((crops.FOLDER / "image.png").read_bytes())
+(folder / "slide.png").write_bytes((NucleiCrops.FOLDER / "image.png").read_bytes())
 line = {
     "id": "a1",
     "prompt": "Detect the nuclei.",
@@ -81,8 +82,8 @@ except DataError as error:
 
 # %%
 build_cells(
-    crops.FOLDER / "image.png",
-    crops.FOLDER / "mask.png",
+    NucleiCrops.FOLDER / "image.png",
+    NucleiCrops.FOLDER / "mask.png",
     folder / "bench",
     reading=MaskReading(name="nucleus"),
     settings=CellSettings(size=64, crops=CROPS, split="region", answer="{count} nuclei <box>{boxes}</box>"),
@@ -107,7 +108,7 @@ for k, place in enumerate(axes):
 reward = "0.6*SoftF1() + 0.3*LabelAccuracy() + 0.1*Format()"
 train_set = JsonlSource(folder / "bench" / "train.jsonl")
 report = audit(parse_reward(reward), [train_set[k] for k in range(min(AUDITED, len(train_set)))])
-Console().print(tables(report)[0])
+Console().print(audit_tables(report)[0])
 print("passed" if report.passed else "flagged")
 
 # %% [markdown]

@@ -15,7 +15,7 @@ from groundrl.rewards.audit.report import RULE, number
 SHOWN = 1  # completions of each finding; audit.json has more
 
 
-def tables(report: AuditReport) -> list[Any]:
+def audit_tables(report: AuditReport) -> list[Any]:
     """The report as rich renderables: policies, checks, the offending completions, the verdict."""
     policies = Table(title=f"{report.reward}: {report.num_examples} examples in {report.num_blocks} blocks")
     for heading in ("policy", "knows"):

@@ -99,11 +99,11 @@ def audit(
     from rich.console import Console
 
     from groundrl.experiments.audit.command import audit_command
-    from groundrl.experiments.cli.audit_table import tables
+    from groundrl.experiments.cli.audit_table import audit_tables
 
     report = audit_command(reward, data=data, count=examples, threshold=threshold, seed=seed, out=out)[0]
     console = Console()
-    for each in tables(report):
+    for each in audit_tables(report):
         console.print(each)
     console.print(f"  {out / 'audit.json'}\n  {out / 'audit.png'}")
     raise typer.Exit(0 if report.passed else 1)

@@ -66,8 +66,10 @@ class NucleiCrops:
     """Deterministic crops, `i % 5` nuclei in crop `i`; train crops are flipped, rotated and re-lit, test crops not.
 
     Test crops go round the tiles that have an unused crop of the count, so that no crop comes twice while one is left
-    and the blocks are as balanced as the image allows.
+    and the blocks are as balanced as the image allows. `FOLDER` holds the image and its mask.
     """
+
+    FOLDER = FOLDER
 
     def __init__(
         self,
