@@ -5,9 +5,11 @@ Read `glossary.py` first: the words. Then `reward.py` (what a reward is), `groun
 """
 
 from groundrl.rewards.audit import AuditReport, audit
+from groundrl.rewards.boxes.formats import FORMATS, BoxFormat, box_format
 from groundrl.rewards.boxes.geometry import giou_matrix, iou_matrix, match_boxes, pad_boxes
-from groundrl.rewards.boxes.parsing import ParsedAnswer, ParsedBoxes, parse_answer, parse_boxes, parse_label
-from groundrl.rewards.boxes.spaces import Boxes, BoxSpace, pixel, qwen3_vl, qwen25_vl, rel1, rel1000, smart_resize
+from groundrl.rewards.boxes.parsing import ParsedAnswer, parse_answer, parse_boxes, parse_label
+from groundrl.rewards.boxes.reading import ParsedBoxes
+from groundrl.rewards.boxes.spaces import Boxes, BoxSpace, pixel, rel1, rel1000, smart_resize
 from groundrl.rewards.core.function import reward
 from groundrl.rewards.core.gates import AtLeast, gate
 from groundrl.rewards.core.glossary import (
@@ -42,8 +44,10 @@ from groundrl.rewards.run.scorer import Scorer
 from groundrl.rewards.run.statistics import part_statistics
 
 __all__ = [
+    "FORMATS",
     "AtLeast",
     "AuditReport",
+    "BoxFormat",
     "BoxSpace",
     "Boxes",
     "Completion",
@@ -85,6 +89,7 @@ __all__ = [
     "ThresholdIoU",
     "as_messages",
     "audit",
+    "box_format",
     "explain",
     "gate",
     "giou_matrix",
@@ -99,8 +104,6 @@ __all__ = [
     "part_statistics",
     "pixel",
     "presets",
-    "qwen3_vl",
-    "qwen25_vl",
     "rel1",
     "rel1000",
     "reward",

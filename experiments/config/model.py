@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from groundrl.rewards.boxes.formats import FORMATS
+from groundrl.rewards.expression import nearest
 
 BASE = Path(__file__).parents[1] / "base"  # the embedded model
 
@@ -14,6 +17,13 @@ class Strict(BaseModel):
     """Frozen; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def box_writing(name: str) -> str:
+    """A checked value of `model.boxes`."""
+    if name not in ("as_data", "seen_pixels", *FORMATS):
+        raise ValueError(f"there is no box format {name!r}{nearest(name, ['as_data', 'seen_pixels', *FORMATS])}")
+    return name
 
 
 class LoraConfig(Strict):
@@ -32,7 +42,7 @@ class ModelConfig(Strict):
     `freeze_vision`: never train the vision tower nor its merger; an image is then encoded once a step.
     `lora`: train an adapter in each stage instead of all weights; a stage ends with it merged. `quantize: 4bit`: under
     an adapter the weights are held in 4 bits (QLoRA; CUDA only). `gradient_checkpointing`: less memory, more time.
-    `boxes`: where the model writes them, as the data says or, as Qwen2.5-VL, in pixels of the image as it sees it.
+    `boxes`: how the model writes them: `as_data` says, in `seen_pixels`, or a family's format such as `qwen3_vl`.
     """
 
     path: str = "base"
@@ -42,7 +52,7 @@ class ModelConfig(Strict):
     lora: LoraConfig | None = None
     quantize: Literal["4bit"] | None = None
     gradient_checkpointing: bool = False
-    boxes: Literal["as_data", "seen_pixels"] = "as_data"
+    boxes: Annotated[str, AfterValidator(box_writing)] = "as_data"
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

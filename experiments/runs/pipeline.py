@@ -25,7 +25,7 @@ from groundrl.algorithms.sft import held_out_loss, train_sft
 from groundrl.experiments.config.model import model_path
 from groundrl.experiments.config.run import ConfigError, RunConfig
 from groundrl.experiments.config.stage import RLStage, SFTStage, lora_settings, rl_settings, sft_settings
-from groundrl.experiments.data.seen_pixels import SeenPixels
+from groundrl.experiments.data.seen_pixels import as_the_model_writes
 from groundrl.experiments.data.training import load_training
 from groundrl.experiments.recording.evaluation import evaluate, report, summarize
 from groundrl.experiments.recording.folder import RunFolder
@@ -113,9 +113,7 @@ class Pipeline:
 
     def _loader(self, policy: Policy, name: str, *, reserve: int = 0, answers: bool = False) -> Loader:
         """The encoded examples of a stage, or of `validation` or `test`."""
-        source = self.sources[name]
-        if self.config.model.boxes == "seen_pixels":
-            source = SeenPixels(source, policy)
+        source = as_the_model_writes(self.sources[name], policy, self.config.model.boxes)
         return Loader(policy, source, reserve=reserve, answers=answers, on_error=self.config.data.on_error)
 
     def _train(self, stage: SFTStage | RLStage, policy: Policy, recorder: Recorder | None) -> None:

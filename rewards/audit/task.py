@@ -28,7 +28,10 @@ class Task:
         self.seed = seed
         golds = [gold_text(example) for example in self.examples]
         asked = [example.reference.boxes is not None for example in self.examples]
-        drafts = [take_apart(gold, boxes=boxes, default=None) for gold, boxes in zip(golds, asked, strict=True)]
+        drafts = [
+            take_apart(gold, boxes=boxes, default=None, format=example.box_space.format)
+            for gold, boxes, example in zip(golds, asked, self.examples, strict=True)
+        ]
         common = _common_style(drafts) or default_style(self.examples[0].box_space)
         self.drafts = tuple(_in_style(draft, gold, common) for draft, gold in zip(drafts, golds, strict=True))
         self.golds = tuple(golds)

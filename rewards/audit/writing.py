@@ -7,19 +7,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.rewards.boxes.parsing import ParsedBoxes, parse_answer, parse_boxes, parse_label
+from groundrl.rewards.boxes.formats import box_format, objects
+from groundrl.rewards.boxes.parsing import parse_answer, parse_boxes, parse_label
+from groundrl.rewards.boxes.reading import REFS, ParsedBoxes
 from groundrl.rewards.boxes.spaces import BoxSpace
-
-Form: TypeAlias = Literal["tagged", "tagged one by one", "bare", "bare single", "corners", "json"]
 
 _QUADS = re.compile(r"[\[(]([-+.eE0-9,\s]++)[\])]")
 _NUMBER = re.compile(r"[0-9]++(?:\.[0-9]++)?+")
-_REF = ("<|object_ref_start|>", "<|object_ref_end|>")
+_VARIANTS = ("tagged", "tagged one by one", "bare", "bare single", "json")  # of MedMO's, bare and JSON boxes
 _EMPTY = np.zeros((0, 4))
 
 
@@ -27,7 +26,7 @@ _EMPTY = np.zeros((0, 4))
 class Style:
     """How boxes are written: their form, digits before the point (zero-padded) and behind it, what stands between."""
 
-    form: Form = "tagged"
+    form: str = "tagged"  # one of `_VARIANTS`, or a name in `formats.FORMATS`
     width: int = 1
     decimals: int = 0
     comma: str = ", "
@@ -40,25 +39,15 @@ class Style:
         else:
             rows = [[f"{value:0{self.width}d}" for value in box] for box in np.rint(xyxy).astype(np.int64).tolist()]
         if self.form == "json":
-            return self._json(rows, labels)
-        if self.form == "corners":
-            names = [f"{_REF[0]}{label}{_REF[1]}" for label in labels or ()] or [""] * len(rows)
-            pairs = zip(names, rows, strict=True)
-            return "".join(f"{name}<|box_start|>({a},{b}),({c},{d})<|box_end|>" for name, (a, b, c, d) in pairs)
+            return objects(rows, labels, further=json.loads(self.keys))
+        if self.form not in _VARIANTS:
+            known = box_format(self.form)
+            return known.put([[b, a, d, c] for a, b, c, d in rows] if known.y_first else rows, labels)
         quads = [f"[{self.comma.join(row)}]" for row in rows]
         if self.form == "tagged one by one" and quads:
             return "".join(f"<box>{quad}</box>" for quad in quads)
         listed = quads[0] if self.form == "bare single" and len(quads) == 1 else f"[{self.comma.join(quads)}]"
         return f"<box>{listed}</box>" if self.form.startswith("tagged") else listed
-
-    def _json(self, rows: list[list[str]], labels: Sequence[str] | None) -> str:
-        further = json.loads(self.keys)
-        objects = []
-        for place, row in enumerate(rows):
-            own = {"label": labels[place]} if labels is not None else {}
-            rest = "".join(f", {json.dumps(key)}: {json.dumps(value)}" for key, value in {**own, **further}.items())
-            objects.append(f'{{"bbox_2d": [{", ".join(row)}]{rest}}}')
-        return f"[{', '.join(objects)}]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +85,15 @@ class Draft:
         return self.with_boxes(self.boxes, self.labels)
 
 
-def take_apart(gold: str, *, boxes: bool, default: Style | None) -> Draft:
+def take_apart(gold: str, *, boxes: bool, default: Style | None, format: str = "medmo") -> Draft:
     """The draft of a gold answer; with `boxes`, of a task that asks for them.
 
-    The style is its own where it states boxes, else `default`.
+    `format` is the declared one. The style is its own where it states boxes, else `default`.
     """
     parsed = parse_answer(gold)
     start, end = parsed.span if parsed.status == "ok" else (0, len(gold))
     answer, head, tail = gold[start:end], gold[:start], gold[end:]
-    found = parse_boxes(answer) if boxes else ParsedBoxes(status="no_boxes")
+    found = parse_boxes(answer, format=format) if boxes else ParsedBoxes(status="no_boxes")
     if found.status != "ok" or not found.spans:
         style = (default or Style()) if boxes else None
         words = answer.strip()
@@ -112,16 +101,18 @@ def take_apart(gold: str, *, boxes: bool, default: Style | None) -> Draft:
     spans = found.spans
     first, last = spans[0][0], len(answer[: spans[-1][1]].rstrip())  # a bare list is parsed with the space behind it
     between = "".join(answer[a:b] for (_, a), (b, _) in pairwise(spans))
-    if answer.startswith("<|box_start|>", first):
-        named = answer.rfind(_REF[0], 0, first) if answer.endswith(_REF[1], 0, first) else -1
-        first, between = (named if named >= 0 else first), ""
-    own = _style(answer, found) if found.xyxy else None
+    ref = next((pair for tag, pair in REFS.items() if answer.startswith(tag, first)), None)
+    if ref is not None and answer.endswith(ref[1], 0, first):
+        first, between = answer.rindex(ref[0], 0, first), ""
+    if format == "paligemma":  # its labels stand behind the boxes
+        between, last = "", len(answer) if found.labels else last
+    own = _style(answer, found, format) if found.xyxy else None
     return Draft(
         head=head,
         lead=answer[:first],
         trail=between + answer[last:],
         tail=tail,
-        style=own or default or _style(answer, found),
+        style=own or default or _style(answer, found, format),
         boxes=np.array(found.xyxy, dtype=np.float64).reshape(-1, 4),
         labels=found.labels,
         words=parse_label(answer, found),
@@ -129,12 +120,16 @@ def take_apart(gold: str, *, boxes: bool, default: Style | None) -> Draft:
 
 
 def default_style(space: BoxSpace) -> Style:
-    """How boxes are written where no gold answer states one: MedMO's form, in whole numbers but for rel1."""
-    return Style(decimals=3 if space.kind == "rel1" else 0)
+    """How boxes are written where no gold answer states one: the declared form, in whole numbers but for rel1."""
+    known = box_format(space.format)
+    decimals = 3 if space.kind == "rel1" else 0
+    return Style(form="tagged" if known.name == "medmo" else known.name, decimals=decimals)
 
 
-def _style(answer: str, found: ParsedBoxes) -> Style:
+def _style(answer: str, found: ParsedBoxes, format: str) -> Style:
     """The style of the boxes in an answer."""
+    if box_format(format).own:
+        return Style(form=format)
     written = answer[found.spans[0][0] : found.spans[-1][1]]
     numbers = [number for quad in _QUADS.findall(written) for number in _NUMBER.findall(quad)]
     decimals = max((len(number.partition(".")[2]) for number in numbers), default=0)
@@ -148,11 +143,15 @@ def _style(answer: str, found: ParsedBoxes) -> Style:
     )
 
 
-def _form(written: str) -> Form:
+def _form(written: str) -> str:
+    if written.startswith("("):
+        return "corners"
+    if written.startswith("<box>") and "(" in written:
+        return "qwen_vl"
     if written.startswith("<box>"):
         return "tagged" if "[[" in written.replace(" ", "") or "[]" in written else "tagged one by one"
     if written.startswith("<|box_start|>"):
-        return "corners"
+        return "qwen2_vl"
     if '"bbox_2d"' in written:
         return "json"
     return "bare" if written.replace(" ", "").startswith("[[") or written.replace(" ", "") == "[]" else "bare single"

@@ -14,12 +14,14 @@ from jaxtyping import Float
 class BoxSpace:
     """The space in which coordinates are written; always declared, never guessed from their magnitude.
 
-    Make one with `pixel(width, height)`, or use `rel1000` (0..1000 across the image) or `rel1` (0..1).
+    Make one with `pixel(width, height)`, or use `rel1000` (0..1000 across the image) or `rel1` (0..1). `format` is the
+    declared form of the text, a name in `formats.FORMATS`; it says nothing about boxes that are numbers already.
     """
 
-    kind: Literal["pixel", "rel1000", "rel1"]
+    kind: Literal["pixel", "rel1000", "rel1", "rel999", "rel1024"]
     width: float
     height: float
+    format: str = "medmo"
 
     def __post_init__(self) -> None:
         if not (self.width > 0 and self.height > 0):
@@ -32,6 +34,8 @@ def pixel(width: float, height: float) -> BoxSpace:
 
 
 rel1000 = BoxSpace(kind="rel1000", width=1000.0, height=1000.0)
+rel999 = BoxSpace(kind="rel999", width=999.0, height=999.0)
+rel1024 = BoxSpace(kind="rel1024", width=1024.0, height=1024.0)
 rel1 = BoxSpace(kind="rel1", width=1.0, height=1.0)
 
 
@@ -84,13 +88,3 @@ def smart_resize(width: int, height: int, *, factor: int, min_pixels: int, max_p
         scale = math.sqrt(min_pixels / (width * height))
         wide, high = (math.ceil(side * scale / factor) * factor for side in (width, height))
     return wide, high
-
-
-def qwen25_vl(width: int, height: int, *, min_pixels: int = 56 * 56, max_pixels: int = 28 * 28 * 1280) -> BoxSpace:
-    """Qwen2.5-VL: absolute pixels of the image as resized with factor 28, here from the original's size."""
-    return pixel(*smart_resize(width, height, factor=28, min_pixels=min_pixels, max_pixels=max_pixels))
-
-
-def qwen3_vl() -> BoxSpace:
-    """Qwen3-VL: thousandths of the image, whatever its resized size (factor 32)."""
-    return rel1000

@@ -12,7 +12,7 @@ from types import FunctionType
 
 import numpy as np
 
-from groundrl.rewards.boxes import geometry, parsing, spaces
+from groundrl.rewards.boxes import formats, geometry, parsing, reading, spaces
 from groundrl.rewards.core import glossary
 from groundrl.rewards.core.function import FunctionReward
 from groundrl.rewards.core.reward import Reward, parts_of
@@ -23,7 +23,7 @@ WHOLE_FOLDERS = ("groundrl.rewards.factuality.", "groundrl.rewards.judge.")
 def fingerprint(reward: Reward) -> str:
     """16 hex digits of SHA-256 over the expression, the source behind every part, and numpy's version."""
     digest = hashlib.sha256(f"{reward!r} {reward.range} numpy {np.__version__}".encode())
-    for module in (glossary, parsing, geometry, spaces):
+    for module in (glossary, parsing, reading, formats, geometry, spaces):
         digest.update(_source(module.__name__))
     for part in parts_of(reward):
         own = _function_source(part.function) if isinstance(part, FunctionReward) else _source(type(part).__module__)

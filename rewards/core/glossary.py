@@ -14,7 +14,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from groundrl.rewards.boxes.parsing import ParsedAnswer, ParsedBoxes, parse_answer, parse_boxes, parse_label
+from groundrl.rewards.boxes.parsing import ParsedAnswer, parse_answer, parse_boxes, parse_label
+from groundrl.rewards.boxes.reading import ParsedBoxes
 from groundrl.rewards.boxes.spaces import Boxes, BoxSpace, rel1000
 from groundrl.rewards.core.lazy import lazy
 
@@ -57,8 +58,8 @@ class Example:
 
     Either `messages` (chat turns `{"role", "content"}`) or a plain `prompt`; `<image>` in a text marks where an image
     goes, else the images come first. `answer` is the gold answer text: the SFT target. `box_space` is the space in
-    which the model is to write boxes. `block` names the independent unit (image tile, patient, document) over which
-    intervals are computed.
+    which the model is to write boxes, and their format. `block` names the independent unit (image tile, patient,
+    document) over which intervals are computed.
     """
 
     id: str
@@ -118,7 +119,9 @@ class Completion:
     @lazy
     def parsed_boxes(self) -> ParsedBoxes:
         """The boxes as written, with the parser's status and spans in the answer."""
-        return parse_boxes(self.answer) if self.answer is not None else ParsedBoxes(status=self.parsed.status)
+        if self.answer is None:
+            return ParsedBoxes(status=self.parsed.status)
+        return parse_boxes(self.answer, format=self.box_space.format)
 
     @lazy
     def boxes(self) -> Boxes | None:

@@ -188,5 +188,5 @@ def unreadable(completion: Completion, example: Example) -> str | None:
     if completion.parsed.status != "ok":
         return f"answer: {completion.parsed.status}"
     if example.reference.boxes is not None and completion.parsed_boxes.status != "ok":
-        return f"boxes: {completion.parsed_boxes.status}"
+        return f"boxes: {completion.parsed_boxes.reason}"
     return None

@@ -58,7 +58,7 @@ class Consistency(Reward):
     def score(self, completion: Completion, example: Example) -> Score:
         """0 or 1, with the stated and the counted numbers in `detail`."""
         if completion.boxes is None:
-            return Score(value=0.0, detail={"reason": f"boxes: {completion.parsed_boxes.status}"})
+            return Score(value=0.0, detail={"reason": f"boxes: {completion.parsed_boxes.reason}"})
         if self.findings:
             return self._score_report(completion, completion.boxes)
         boxes, label = completion.boxes, normalised(completion.label or "")

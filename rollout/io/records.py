@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +242,7 @@ class ExampleStore:
             "report": reference.report,
             "choices": list(reference.choices) if reference.choices is not None else None,
             "columns": json.dumps(dict(reference.columns), default=str),
-            "box_space": json.dumps({"kind": space.kind, "width": space.width, "height": space.height}),
+            "box_space": json.dumps(asdict(space)),
             "block": example.block,
         }
 

@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from groundrl.experiments.tasks.box_text import thousandths
 from groundrl.rewards import Boxes, BoxSpace, parse_boxes, rel1000
-from groundrl.rewards.boxes.parsing import ParsedBoxes
+from groundrl.rewards.boxes.reading import ParsedBoxes
 
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _TAGS = ("<box>", "<|box_start|>", '"bbox_2d"')

@@ -15,8 +15,6 @@ from groundrl.rewards import (
     match_boxes,
     pad_boxes,
     pixel,
-    qwen3_vl,
-    qwen25_vl,
     rel1,
     rel1000,
     smart_resize,
@@ -135,14 +133,13 @@ def test_spaces_by_hand():
     ("size", "resized"), [((1000, 700), (1008, 700)), ((10, 10), (56, 56)), ((4000, 3000), (1148, 840))]
 )
 def test_qwen25_vl_writes_pixels_of_the_resized_image(size, resized):
-    space = qwen25_vl(*size)
+    space = pixel(*smart_resize(*size, factor=28, min_pixels=56 * 56, max_pixels=28 * 28 * 1280))
     assert (space.kind, space.width, space.height) == ("pixel", *resized)
     corner = Boxes(xyxy=array([0, 0, *size]), space=pixel(*size)).to(space).xyxy
     np.testing.assert_allclose(corner, [[0, 0, *resized]])
 
 
-def test_qwen3_vl_writes_thousandths_and_resizes_by_32():
-    assert qwen3_vl() is rel1000
+def test_qwen3_vl_resizes_by_32():
     # 1000 / 32 = 31.25 -> 31, 700 / 32 = 21.9 -> 22.
     assert smart_resize(1000, 700, factor=32, min_pixels=65536, max_pixels=16777216) == (992, 704)
     with pytest.raises(ValueError, match="aspect ratio"):

@@ -77,12 +77,6 @@ def test_form_is_refused(text, status):
     assert (parsed.status, parsed.xyxy) == (status, ())
 
 
-def test_lenient_reads_every_quadruple_anywhere():
-    text = "[10, 20, 30, 40] or <box>[[50, 60, 70, 80"
-    assert parse_boxes(text + "]", lenient=True).xyxy == (ONE, TWO)
-    assert parse_boxes("none at all", lenient=True).status == "ok"
-
-
 def test_labels_and_images_come_with_the_forms_that_state_them():
     text = (
         '[{"bbox_2d": [10,20,30,40], "label": "a", "image": 1}, {"bbox_2d": [50,60,70,80], "label": "b", "image": 0}]'
@@ -133,11 +127,6 @@ def test_answer(text, status, answer):
         assert text[slice(*parsed.span)] == answer
 
 
-def test_lenient_answer_takes_the_last_pair_and_reads_an_unclosed_one_to_the_end():
-    assert parse_answer("<answer>a</answer><answer>b</answer>", lenient=True).text == "b"
-    assert parse_answer("<answer>a</answer><answer>b", lenient=True).text == "b"
-
-
 LABELS = {
     "before the boxes": ("3 nuclei <box>[[1,2,3,4]]</box>", "3 nuclei"),
     "around the boxes": ("3 <box>[[1,2,3,4]]</box> nuclei", "3 nuclei"),
@@ -158,7 +147,9 @@ def test_label(text, label):
 
 HOSTILE = ["[", "[[", "[ ", "[1,", "[1,2,3,4],", "<box>", "<box>[", "</box>", '{"bbox_2d":', '"bbox_2d"', "<answer>",
            "1",
-           "<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|>", "-", "[1 ", "[ a", "1e", " "]  # fmt: skip
+           "<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|>", "-", "[1 ", "[ a", "1e", " ",
+           "(", "(1,2),", "(1,2),(3,4)", "<loc0001>", "<ref>", "<|det|>[[1,2,3,4]]", '"box_2d"',
+           "<|begin_of_box|> "]  # fmt: skip
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
@@ -170,6 +161,8 @@ def test_cost_is_linear_in_the_text(piece):
             start = time.process_time()
             for parse in (parse_answer, parse_boxes, parse_label):
                 parse(text)
+            for format in ("gemini", "paligemma", "deepseek_vl2", "glm_v"):
+                parse_boxes(text, format=format)
             best = min(best, time.process_time() - start)
         return best
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from groundrl.experiments.data.seen_pixels import SeenPixels, rewritten
-from groundrl.rewards import Boxes, Completion, DataError, Example, Reference, SoftF1, pixel, rel1000
+from groundrl.experiments.data.seen_pixels import SeenPixels, as_the_model_writes, rewritten
+from groundrl.rewards import FORMATS, Boxes, Completion, DataError, Example, Reference, SoftF1, pixel, rel1000
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.resolution import Resolution, seen_size, seen_space, set_resolution
 
@@ -67,6 +67,43 @@ def test_boxes_follow_the_resolution(vl_policy, vl_examples):
         assert SoftF1().score(gold, seen).value == pytest.approx(1.0, abs=0.05)
     text = Example(id="t", prompt="No image", answer="[[1, 2, 3, 4]]")
     assert SeenPixels([text], vl_policy)[0] is text
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_gold_answers_follow_the_declared_format(vl_policy, vl_examples, name):
+    """Whatever the model writes: the words stay, the rewritten gold answer is read back, and earns all."""
+    truth = Boxes(xyxy=np.array([[10.0, 20.0, 300.0, 400.0], [0.0, 0.0, 1000.0, 1000.0]]), space=rel1000)
+    example = Example(
+        id="a",
+        prompt="Where?",
+        images=vl_examples[0].images[:1],
+        answer="<think>Look.</think>2 nuclei <box>[[10, 20, 300, 400], [0, 0, 1000, 1000]]</box>",
+        reference=Reference(boxes=truth, label="2 nuclei"),
+    )
+    written = as_the_model_writes([example], vl_policy, name)[0]
+    gold = Completion(text=written.answer, box_space=written.box_space)
+    assert written.box_space.format == name
+    assert written.answer.startswith("<think>Look.</think>2 nuclei ")
+    assert gold.label == "2 nuclei"
+    # qwen25_vl writes whole pixels of a picture that is some 50 wide: half of one at each side of the smaller box
+    assert SoftF1().score(gold, written).value == pytest.approx(1.0, abs=0.06)
+    assert as_the_model_writes([written], vl_policy, "as_data")[0] is written
+
+
+def test_gemini_gold_answers_are_y_first(vl_policy, vl_examples):
+    truth = Boxes(xyxy=np.array([[10.0, 20.0, 300.0, 400.0]]), space=rel1000, labels=("nucleus",))
+    example = Example(
+        id="a",
+        prompt="",
+        images=vl_examples[0].images[:1],
+        answer="[[10, 20, 300, 400]]",
+        reference=Reference(boxes=truth),
+    )
+    written = as_the_model_writes([example], vl_policy, "gemini")[0]
+    assert written.answer == '[{"box_2d": [20, 10, 400, 300], "label": "nucleus"}]'
+    broken = Example(id="b", prompt="", images=example.images, answer="[[1, 2", reference=example.reference)
+    with pytest.raises(DataError, match=r"example 'b': the boxes of .* cannot be written as gemini"):
+        as_the_model_writes([broken], vl_policy, "gemini")[0]
 
 
 def test_boxes_that_cannot_be_read_are_named(vl_policy, vl_examples):
