@@ -11,7 +11,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from groundrl.experiments import resume, train
-from groundrl.experiments.audit import command as audit_module
 from groundrl.experiments.audit.command import named_reward
 from groundrl.experiments.cli import main as cli
 from groundrl.experiments.config.run import ConfigError
@@ -139,7 +138,7 @@ def test_data_without_gold_are_left_to_training():
 def test_training_is_the_same_with_and_without(small, tmp_path, monkeypatch):
     """Warned or not, the run is the same to the byte; a resume inside the stage does not audit again."""
     calls = []
-    real = audit_module.warn_before_training
+    real = warn_before_training
     monkeypatch.setattr(
         "groundrl.experiments.runs.pipeline.warn_before_training", lambda *a, **k: calls.append(1) or real(*a, **k)
     )

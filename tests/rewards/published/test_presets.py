@@ -15,11 +15,12 @@ from groundrl.rewards import (
     Score,
     SoftF1,
     parse_reward,
+    presets,
     rel1,
     rel1000,
     reward,
 )
-from groundrl.rewards.published.formulas import VisionReasoner, presets
+from groundrl.rewards.published.formulas import VisionReasoner
 from groundrl.rewards.published.presets import PRESETS
 
 
