@@ -16,7 +16,7 @@ import yaml
 
 from groundrl.experiments.config.run import ConfigError, RunConfig
 from groundrl.rewards import Reward
-from groundrl.rollout.io.records import replace_folder, write_text
+from groundrl.rollout.io.records import SCHEMA_VERSION, replace_folder, write_text
 
 PACKAGES = ("groundrl", "torch", "transformers", "lightning", "peft", "accelerate", "trl", "numpy", "scipy", "pyarrow")
 
@@ -89,7 +89,7 @@ def environment(config: RunConfig, base: Path, reward: Reward | None) -> dict[st
         except PackageNotFoundError:
             versions[package] = "not installed"
     return {
-        "schema": 1,
+        "schema": SCHEMA_VERSION,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),

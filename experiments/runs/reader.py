@@ -11,7 +11,7 @@ from groundrl.experiments.config.rewards import USER_CODE, load_user_reward, nam
 from groundrl.experiments.config.run import ConfigError, RunConfig
 from groundrl.experiments.config.stage import RLStage
 from groundrl.rewards import Reward, parse_reward
-from groundrl.rollout.io.records import read_lines
+from groundrl.rollout.io.records import SCHEMA_VERSION, read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +29,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"{folder} is not a run: it has no config.yaml")
+        _check_schema(folder)
         self.folder = folder
 
     def __repr__(self) -> str:
@@ -136,6 +137,18 @@ class Run:
         if user:
             return load_user_reward(Path(user["file"]), user["name"])
         return parse_reward(expression, named_parts(self.config, Path(RunFolder(self.folder).environment["base"])))
+
+
+def _check_schema(folder: Path) -> None:
+    """ConfigError for the run of a version whose files this one does not know."""
+    path = folder / "environment.json"
+    environment = json.loads(path.read_text()) if path.is_file() else {"schema": SCHEMA_VERSION}
+    if environment["schema"] > SCHEMA_VERSION:
+        writer = f"groundrl {environment['packages']['groundrl']}"
+        raise ConfigError(
+            f"{folder} was written by {writer} in schema {environment['schema']}, and this version reads schemas up to "
+            f"{SCHEMA_VERSION}: install {writer} to open it"
+        )
 
 
 def load_run(folder: Path | str) -> Run:
