@@ -20,6 +20,7 @@ from groundrl.experiments.rescoring.log import Log
 from groundrl.rollout.io.records import write_text
 
 HERE = Path(__file__).parent
+SCRIPTS = ("elements.js", "completion.js", "charts.js", "page.js")  # one script in the page; the last one starts it
 
 
 def write_page(log: Log, path: Path) -> None:
@@ -29,7 +30,7 @@ def write_page(log: Log, path: Path) -> None:
 
 def render(title: str, content: dict[str, Any]) -> str:
     """The whole page as HTML."""
-    script, style = (HERE / "page.js").read_text(), (HERE / "page.css").read_text()
+    script, style = "\n".join((HERE / name).read_text() for name in SCRIPTS), (HERE / "page.css").read_text()
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string((HERE / "page.jinja").read_text())
     return template.render(
         title=title,
