@@ -4,17 +4,32 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test clean evidence evidence-ablation evidence-algorithms evidence-audit evidence-base
+.PHONY: quickstart lint fast test test-latest clean evidence evidence-ablation evidence-algorithms evidence-audit evidence-base
 .PHONY: evidence-cuda evidence-quickstart evidence-report evidence-resume evidence-stages evidence-statistics
 
 quickstart: .venv/installed
 	$(BIN)/groundrl train quickstart --overwrite
 
-test: .venv/installed-dev
+lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Before each commit: all but the tests that are marked slow.
+fast: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile -m "not slow"
+
+test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile
+
+# The newest versions that the ranges of pyproject.toml allow, in an environment of its own; torch is the pinned one
+# unless TORCH="torch" is given.
+TORCH ?= $(shell grep '^torch==' constraints.txt)
+test-latest:
+	test -x .venv-latest/bin/python || $(PYTHON) -m venv .venv-latest
+	.venv-latest/bin/pip install --quiet "$(TORCH)"
+	.venv-latest/bin/pip install --quiet --upgrade --upgrade-strategy eager "$(TORCH)" --editable ".[dev]"
+	OMP_NUM_THREADS=1 .venv-latest/bin/pytest --numprocesses logical --dist loadfile
 
 evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-algorithms evidence-resume
 evidence: evidence-stages evidence-statistics evidence-ablation
@@ -70,4 +85,4 @@ evidence-ablation: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-latest build *.egg-info

@@ -27,6 +27,25 @@ settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None)
 settings.load_profile("same")
 
+# Modules and folders of more than some ten seconds: `make fast` leaves them out. Measured with `pytest --durations`.
+SLOW = (
+    *(f"algorithms/test_{name}.py" for name in ("ranks", "loop", "objectives", "critic")),
+    *(f"rewards/audit/test_{name}.py" for name in ("audit", "planted")),
+    *(f"rewards/judge/test_{name}.py" for name in ("judge", "judge_client")),
+    *("rewards/boxes/test_parsing.py", "rewards/factuality/test_any_text.py", "rewards/run/test_scorer.py"),
+    *("rewards/published/test_presets.py", "rewards/test_properties.py", "rollout/forward/test_forms.py"),
+    *(f"experiments/{name}/" for name in ("ablation", "analysis", "audit", "bench", "cli", "evals", "runs")),
+    *("evidence/", "test_benchmarks.py", "test_docs", "test_house.py", "test_notebooks.py", "test_readme.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in `SLOW`."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
+            item.add_marker("slow")
+
+
 TEXT_MODEL = {
     "vocab_size": 500,  # the tokenizer has 486 tokens: the last 14 ids must never be sampled
     "hidden_size": 32,
