@@ -16,7 +16,7 @@ ROOMS = ("rewards", "rollout", "algorithms", "experiments")
 
 # The folders of each room, each may import those after it in its row.
 FLOORS = {
-    "rewards": ("expression", "audit", "published", "library", "judge", "factuality", "run", "core", "boxes"),
+    "rewards": ("expression", "audit", "published", "library", "judge", "http", "factuality", "run", "core", "boxes"),
     "rollout": ("sampling", "forward", "model", "io"),
     "experiments": (
         *("cli", "bench", "ablation", "evals", "audit", "analysis", "runs", "rescoring", "recording", "data"),

@@ -17,7 +17,8 @@ from groundrl.rewards.core import glossary
 from groundrl.rewards.core.function import FunctionReward
 from groundrl.rewards.core.reward import Reward, parts_of
 
-WHOLE_FOLDERS = ("groundrl.rewards.factuality.", "groundrl.rewards.judge.")
+# a reward that has a folder to itself, and the folders whose files are its source
+WHOLE_FOLDERS = {"groundrl.rewards.factuality.": ("factuality",), "groundrl.rewards.judge.": ("judge", "http")}
 
 
 def fingerprint(reward: Reward) -> str:
@@ -37,14 +38,16 @@ def fingerprint(reward: Reward) -> str:
 def _source(module: str) -> bytes:
     """A module's source; a class made in a notebook or a prompt has no file, and its module's name must do.
 
-    A reward of this package that has a folder to itself is all of the files there.
+    A reward of this package that has a folder to itself is all of its files.
     """
     found = sys.modules[module]
     file = getattr(found, "__file__", None)
     if file is None:
         return module.encode()
-    if module.startswith(WHOLE_FOLDERS):
-        return b"".join(path.read_bytes() for path in sorted(Path(file).parent.glob("*.py")))
+    for start, folders in WHOLE_FOLDERS.items():
+        if module.startswith(start):
+            room = Path(file).parents[1]
+            return b"".join(path.read_bytes() for each in folders for path in sorted((room / each).glob("*.py")))
     return inspect.getsource(found).encode()
 
 

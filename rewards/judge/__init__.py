@@ -1,6 +1,6 @@
 """A reward that asks another model. Start with `reward.py`; `template.py` is what it asks, `parsers.py` how it is read.
 
-`client.py` asks (retries, deadline), `wire.py` is one request, `ledger.py` counts and limits, `cache.py` remembers.
+How it asks (retries, deadline, budgets, cache) is `groundrl.rewards.http`.
 """
 
 from groundrl.rewards.judge.parsers import score, verdict

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from groundrl.rewards.core.glossary import Completion, Example, Score
 from groundrl.rewards.core.reward import Reward
-from groundrl.rewards.judge.cache import Cache, Reply, key_of
-from groundrl.rewards.judge.client import Client
-from groundrl.rewards.judge.ledger import Ledger, Limits, Usage
+from groundrl.rewards.http.cache import Cache, Reply, key_of
+from groundrl.rewards.http.client import Client
+from groundrl.rewards.http.ledger import Ledger, Limits, Usage
+from groundrl.rewards.http.wire import Endpoint
 from groundrl.rewards.judge.parsers import Parser, Unreadable, verdict
 from groundrl.rewards.judge.template import TEMPLATE, NoReference, check_template, render
-from groundrl.rewards.judge.wire import Endpoint
 
 _FIXED = ("model", "messages", "stream", "n")
 _DAY = 86400.0
@@ -134,7 +134,7 @@ class Judge(Reward):
         return Score(value=value, detail={"reply": shown})
 
     def _endpoint(self) -> Endpoint:
-        return Endpoint(base_url=self.base_url, api_key_env=self.api_key_env)
+        return Endpoint(asks="judge", base_url=self.base_url, api_key_env=self.api_key_env)
 
     def _client(self) -> Client:
         return Client(

@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from groundrl.rewards import Completion, DataError, Example, Group, ImageRef, as_messages
-from groundrl.rewards.judge.cache import Reply, key_of
-from groundrl.rewards.judge.client import Client
-from groundrl.rewards.judge.ledger import Ledger, Limits
-from groundrl.rewards.judge.wire import Endpoint
+from groundrl.rewards.http.cache import Reply, key_of
+from groundrl.rewards.http.client import Client
+from groundrl.rewards.http.ledger import Ledger, Limits
+from groundrl.rewards.http.wire import Endpoint
 from groundrl.rollout.io.pictures import open_image
 from groundrl.rollout.model.prompts import with_images
 from groundrl.rollout.sampling.engine import Sampling
@@ -49,7 +49,7 @@ class EndpointEngine:
         self.extra = dict(extra or {})
         self.failures: dict[int, str] = {}
         self.client = Client(
-            endpoint=Endpoint(base_url=base_url, api_key_env=api_key_env),
+            endpoint=Endpoint(asks="model", base_url=base_url, api_key_env=api_key_env),
             ledger=Ledger(),
             cache=None,
             limits=Limits(),

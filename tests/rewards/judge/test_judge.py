@@ -26,8 +26,8 @@ from groundrl.rewards import (
     verdict,
 )
 from groundrl.rewards.core.function import load_module
-from groundrl.rewards.judge import client as judge_client
-from groundrl.rewards.judge.ledger import Usage
+from groundrl.rewards.http import client
+from groundrl.rewards.http.ledger import Usage
 
 web = load_module("judge_server", str(Path(__file__).parents[2] / "judge_server.py"))
 SECRET = "sk-0123456789-very-secret"
@@ -42,7 +42,7 @@ def server():
 @pytest.fixture
 def make(server, tmp_path, monkeypatch):
     """`make(...)`: a judge at the server with a cache of this test's own; it does not pause before it asks again."""
-    monkeypatch.setattr(judge_client, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.0)
     return lambda **settings: Judge(**{"base_url": server.url, "model": "m", "cache": str(tmp_path / "c")} | settings)
 
 
@@ -291,8 +291,9 @@ def test_a_judge_is_text_and_back(make):
 def test_the_fingerprint_is_of_all_files_of_the_judge(make, monkeypatch):
     before = make().fingerprint
     read = Path.read_bytes
-    changed = list(Path(judge_client.__file__).parent.glob("*.py"))
-    assert len(changed) >= 6
+    http = Path(client.__file__).parent
+    changed = [path for folder in (http, http.parent / "judge") for path in folder.glob("*.py")]
+    assert len(changed) >= 9
     from groundrl.rewards.core import fingerprint
 
     for path in changed:
@@ -373,7 +374,7 @@ def test_the_account_is_removed_when_its_process_ends(server, make):
     code += "j.score(Completion(text='x'), Example(id='e', prompt='p', answer='y'))\nprint(vars(j)['_ledger'].path)"
     done = subprocess.run([sys.executable, "-c", code, repr(make())], capture_output=True, text=True, check=True)
     assert len(server.asked) == 1
-    assert "groundrl-judge-" in done.stdout
+    assert "groundrl-usage-" in done.stdout
     assert not os.path.exists(done.stdout.strip())
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from groundrl.rewards import DataError, Example, ImageRef
 from groundrl.rewards.core.function import load_module
-from groundrl.rewards.judge import client as judge_client
+from groundrl.rewards.http import client
 from groundrl.rollout.sampling.endpoint import EndpointEngine, data_url
 from groundrl.rollout.sampling.engine import Engine, Sampling
 
@@ -19,7 +19,7 @@ web = load_module("judge_server", str(Path(__file__).parents[2] / "judge_server.
 @pytest.fixture
 def server(monkeypatch):
     """A server; pauses between attempts take no time."""
-    monkeypatch.setattr(judge_client, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.0)
     with web.judge_server() as found:
         yield found
 
@@ -112,3 +112,12 @@ def test_each_completion_has_a_seed_of_its_own(server):
 def test_a_model_behind_an_endpoint_is_not_trained(server):
     with pytest.raises(ValueError, match="can be evaluated, not trained"):
         EndpointEngine(model="m", base_url=server.url).sync({}, 1)
+
+
+def test_a_model_that_fails_is_not_called_a_judge(server):
+    for act in (web.sends(b"[]"), web.drips, web.sends(b"", length=5), web.says("x" * 4_000_001)):
+        server.act = act
+        engine, groups = ask(server, [Example(id="a", prompt="?")], retries=0, timeout=0.5)
+        assert groups == []
+        assert "the model's answer" in engine.failures[0]
+        assert "judge" not in engine.failures[0]

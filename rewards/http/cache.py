@@ -18,7 +18,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a judge replied, as it came, with the tokens that the server says it used (0 where it does not say)."""
+    """What the endpoint replied, as it came, with the tokens that the server says it used (0 where it does not say)."""
 
     text: str
     finish_reason: str = "stop"
@@ -50,7 +50,7 @@ class Cache:
             if content["checksum"] != _checksum(key, reply):
                 raise ValueError("its checksum is not that of its content")
         except (ValueError, KeyError, TypeError, RecursionError) as problem:
-            message = f"the judge's cache file {path} is damaged ({problem}); the judge is asked again"
+            message = f"the cache file {path} is damaged ({problem}); the endpoint is asked again"
             warnings.warn(message, GroundRLWarning, stacklevel=2)
             return None
         return reply

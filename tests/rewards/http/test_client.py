@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from groundrl.rewards.core.function import load_module
-from groundrl.rewards.judge import wire
-from groundrl.rewards.judge.cache import Reply
-from groundrl.rewards.judge.client import FIRST_PAUSE, LONGEST_PAUSE, Client, Clock
-from groundrl.rewards.judge.ledger import Ledger, Limits, OverBudget, Usage
-from groundrl.rewards.judge.wire import Endpoint, Failure
+from groundrl.rewards.http import wire
+from groundrl.rewards.http.cache import Reply
+from groundrl.rewards.http.client import FIRST_PAUSE, LONGEST_PAUSE, Client, Clock
+from groundrl.rewards.http.ledger import Ledger, Limits, OverBudget, Usage
+from groundrl.rewards.http.wire import Endpoint, Failure
 
 web = load_module("judge_server", str(Path(__file__).parents[2] / "judge_server.py"))
 BODY = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
@@ -41,7 +41,7 @@ class FakeTime:
 
 def client(server, fake, **settings):
     given = {"ledger": Ledger(), "cache": None, "limits": Limits(), "retries": 3, "timeout": 20.0} | settings
-    return Client(endpoint=Endpoint(base_url=server.url), clock=fake.clock, **given)
+    return Client(endpoint=Endpoint(asks="judge", base_url=server.url), clock=fake.clock, **given)
 
 
 def asked(made, fake, seconds=600.0):
@@ -80,7 +80,7 @@ def test_a_connection_that_closes_is_asked_again(server, act):
 def test_nobody_at_the_address_is_asked_again_and_then_a_failure(server):
     fake = FakeTime()
     gone = Client(
-        endpoint=Endpoint(base_url="http://127.0.0.1:9/v1"), clock=fake.clock,
+        endpoint=Endpoint(asks="judge", base_url="http://127.0.0.1:9/v1"), clock=fake.clock,
         ledger=Ledger(), cache=None, limits=Limits(), retries=2, timeout=5.0,
     )  # fmt: skip
     with pytest.raises(Failure, match=r"refused.*after 3 attempts"):
@@ -180,7 +180,7 @@ def test_no_redirect_is_followed_and_the_key_stays_here(server, status, monkeypa
     with web.judge_server() as other:
         server.act = web.fails(status, Location=other.url + "/chat/completions")
         with pytest.raises(Failure, match=f"HTTP {status}: redirected to '127.0.0.1', and redirects are not followed"):
-            Endpoint(base_url=server.url, api_key_env="JUDGE_KEY").post(BODY, timeout=10.0)
+            Endpoint(asks="judge", base_url=server.url, api_key_env="JUDGE_KEY").post(BODY, timeout=10.0)
         assert other.asked == []
 
 
@@ -193,17 +193,17 @@ def test_no_redirect_is_followed_and_the_key_stays_here(server, status, monkeypa
 )
 def test_only_a_plain_http_address_is_taken_and_no_secret_in_it_is_shown(url):
     with pytest.raises(ValueError, match="base_url") as caught:
-        Endpoint(base_url=url)
+        Endpoint(asks="judge", base_url=url)
     assert "secret" not in str(caught.value)
 
 
 def test_a_key_that_is_missing_or_no_header_is_refused_without_being_shown(monkeypatch):
     monkeypatch.delenv("JUDGE_KEY", raising=False)
     with pytest.raises(ValueError, match="'JUDGE_KEY', named by api_key_env, is not set"):
-        Endpoint(base_url="http://h/v1", api_key_env="JUDGE_KEY")
+        Endpoint(asks="judge", base_url="http://h/v1", api_key_env="JUDGE_KEY")
     monkeypatch.setenv("JUDGE_KEY", "sk-secret\r\nX-Evil: 1")
     with pytest.raises(ValueError, match="holds no key") as caught:
-        Endpoint(base_url="http://h/v1", api_key_env="JUDGE_KEY")
+        Endpoint(asks="judge", base_url="http://h/v1", api_key_env="JUDGE_KEY")
     assert "secret" not in str(caught.value)
 
 
@@ -266,7 +266,12 @@ def test_processes_and_threads_share_one_account():
 
 def test_requests_of_a_group_overlap_within_the_bound_and_a_late_one_is_given_up(server):
     made = Client(
-        endpoint=Endpoint(base_url=server.url), ledger=Ledger(), cache=None, limits=Limits(), retries=0, timeout=30.0
+        endpoint=Endpoint(asks="judge", base_url=server.url),
+        ledger=Ledger(),
+        cache=None,
+        limits=Limits(),
+        retries=0,
+        timeout=30.0,
     )
     meet = threading.Barrier(3)
 

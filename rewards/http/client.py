@@ -1,4 +1,4 @@
-"""Asking a judge: in turn, again after a failure that may pass, and not beyond the deadline."""
+"""Asking an endpoint: in turn, again after a failure that may pass, and not beyond the deadline."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from groundrl.rewards.judge.cache import Cache, Reply
-from groundrl.rewards.judge.ledger import Ledger, Limits, OverBudget
-from groundrl.rewards.judge.wire import Failure
+from groundrl.rewards.http.cache import Cache, Reply
+from groundrl.rewards.http.ledger import Ledger, Limits, OverBudget
+from groundrl.rewards.http.wire import Failure
 
 FIRST_PAUSE = 0.5  # seconds, doubled for each further attempt
 LONGEST_PAUSE = 30.0  # also of what a server may ask for by Retry-After
@@ -50,7 +50,7 @@ class Client:
     def ask_all(self, bodies: Mapping[str, Body], *, concurrency: int, deadline: float) -> dict[str, Reply | str]:
         """The reply to each request by its key, or in words why there is none; all within `deadline` seconds."""
         until = self.clock.now() + deadline
-        threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="judge")
+        threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="ask")
         futures = {key: threads.submit(self._ask_and_keep, key, body, until) for key, body in bodies.items()}
         try:
             return {key: self._outcome(future, until) for key, future in futures.items()}

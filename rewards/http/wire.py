@@ -8,10 +8,10 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from groundrl.rewards.judge.cache import Reply
+from groundrl.rewards.http.cache import Reply
 
 MAX_REPLY_BYTES = 4_000_000
 _RETRIED = (408, 409, 425, 429)
@@ -19,7 +19,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Failure(Exception):
-    """The judge gave no reply, and the message says why. `again`: it may if asked again, after `after` seconds."""
+    """The endpoint gave no reply, and the message says why. `again`: it may if asked again, after `after` seconds."""
 
     def __init__(self, reason: str, *, again: bool = False, after: float = 0.0) -> None:
         super().__init__(reason)
@@ -29,8 +29,12 @@ class Failure(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where to ask: `base_url` up to and with `/v1`; `api_key_env` names the environment variable with the key."""
+    """Where to ask: `base_url` up to and with `/v1`; `api_key_env` names the environment variable with the key.
 
+    `asks` is whom it asks, as its messages say.
+    """
+
+    asks: Literal["judge", "model"]
     base_url: str
     api_key_env: str | None = None
 
@@ -85,7 +89,7 @@ class Endpoint:
         until = time.monotonic() + timeout
         try:
             with _opener(urlsplit(url).hostname or "").open(request, timeout=timeout) as answer:
-                data = _read(answer, until=until)
+                data = self._read(answer, until=until)
         except urllib.error.HTTPError as problem:
             with problem:
                 raise self._refusal(problem, until=until) from None
@@ -97,7 +101,7 @@ class Endpoint:
         try:
             return reply_of(json.loads(self.redacted(data.decode(errors="replace"))))
         except (ValueError, RecursionError) as problem:
-            raise Failure(f"the judge's answer is no chat completion: {problem}") from None
+            raise Failure(f"the {self.asks}'s answer is no chat completion: {problem}") from None
 
     def _refusal(self, problem: Any, *, until: float) -> Failure:
         """What a status that is not 2xx means."""
@@ -108,11 +112,24 @@ class Endpoint:
             where = urlsplit(str(problem.headers.get("Location", ""))).hostname
             return Failure(f"HTTP {status}: redirected to {where!r}, and redirects are not followed; mend base_url")
         try:
-            said = " ".join(_read(problem, until=until).decode(errors="replace").split())
+            said = " ".join(self._read(problem, until=until).decode(errors="replace").split())
         except (OSError, http.client.HTTPException):  # the status alone says enough
             said = ""
         reason = f"HTTP {status}: {self.redacted(said)[:300]}"
         return Failure(reason, again=status in _RETRIED or status >= 500, after=_retry_after(problem.headers))
+
+    def _read(self, answer: Any, *, until: float) -> bytes:
+        """The whole body, up to a bound and a time; each read waits for one packet at most."""
+        data = b""
+        while chunk := answer.read1(65536):
+            data += chunk
+            if len(data) > MAX_REPLY_BYTES:
+                raise Failure(f"the {self.asks}'s answer is longer than {MAX_REPLY_BYTES} bytes")
+            if time.monotonic() > until:
+                raise TimeoutError(f"the {self.asks}'s answer did not end in time")
+        if getattr(answer, "length", None):  # bytes that were announced and did not come
+            raise ConnectionError(f"the connection closed in the middle of the {self.asks}'s answer")
+        return data
 
 
 def reply_of(content: Any) -> Reply:
@@ -135,20 +152,6 @@ def reply_of(content: Any) -> Reply:
 def _count(usage: object, name: str) -> int:
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else 0
-
-
-def _read(answer: Any, *, until: float) -> bytes:
-    """The whole body, up to a bound and a time; each read waits for one packet at most."""
-    data = b""
-    while chunk := answer.read1(65536):
-        data += chunk
-        if len(data) > MAX_REPLY_BYTES:
-            raise Failure(f"the judge's answer is longer than {MAX_REPLY_BYTES} bytes")
-        if time.monotonic() > until:
-            raise TimeoutError("the judge's answer did not end in time")
-    if getattr(answer, "length", None):  # bytes that were announced and did not come
-        raise ConnectionError("the connection closed in the middle of the judge's answer")
-    return data
 
 
 def _retry_after(headers: Any) -> float:

@@ -1,4 +1,4 @@
-"""What asking has cost so far, and whether more may be asked: one account for all processes that share a judge."""
+"""What asking has cost so far, and whether more may be asked: one account for all processes that share an endpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORM = struct.Struct("<6qd")
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Counters since the judge was made: requests sent (retries among them), answers found in the cache, retries,
+    """Counters since the ledger was made: requests sent (retries among them), answers found in the cache, retries,
     completions with an error, and tokens as the server counts them.
     """
 
@@ -67,7 +67,7 @@ class Ledger:
     @property
     def path(self) -> Path:
         """Where the numbers are."""
-        return Path(tempfile.gettempdir()) / f"groundrl-judge-{self.name}"
+        return Path(tempfile.gettempdir()) / f"groundrl-usage-{self.name}"
 
     def read(self) -> Usage:
         """The counters now."""
