@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart lint fast test test-latest clean evidence evidence-ablation evidence-algorithms evidence-audit evidence-base
+.PHONY: quickstart lint fast test docs test-latest clean evidence evidence-ablation evidence-algorithms evidence-audit evidence-base
 .PHONY: evidence-cuda evidence-quickstart evidence-report evidence-resume evidence-stages evidence-statistics
 
 quickstart: .venv/installed
@@ -19,7 +19,11 @@ lint: .venv/installed-dev
 fast: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile -m "not slow"
 
-test: lint
+# The site, in build/site: strict, so that a link without a target fails. It needs no network.
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+test: lint docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile
 
 # The newest versions that the ranges of pyproject.toml allow, in an environment of its own; torch is the pinned one
@@ -81,7 +85,7 @@ evidence-ablation: .venv/installed
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	touch $@
 
 clean:

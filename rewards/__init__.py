@@ -40,6 +40,7 @@ from groundrl.rewards.published import presets
 from groundrl.rewards.published.medloc import MedLoc
 from groundrl.rewards.published.medmo import MedMOBox
 from groundrl.rewards.run.execute import score_group
+from groundrl.rewards.run.interop import from_trl, to_trl
 from groundrl.rewards.run.scorer import Scorer
 from groundrl.rewards.run.statistics import part_statistics
 
@@ -91,6 +92,7 @@ __all__ = [
     "audit",
     "box_format",
     "explain",
+    "from_trl",
     "gate",
     "giou_matrix",
     "iou_matrix",
@@ -110,5 +112,6 @@ __all__ = [
     "score",
     "score_group",
     "smart_resize",
+    "to_trl",
     "verdict",
 ]

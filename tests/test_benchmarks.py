@@ -1,4 +1,4 @@
-"""The figures in BENCHMARKS.md and README.md are those of the committed results, and no others."""
+"""The figures in BENCHMARKS.md, README.md and docs/ are those of the committed results, and no others."""
 
 import itertools
 import json
@@ -20,11 +20,12 @@ from evidence import stages as evidence_stages
 from evidence import statistics as evidence_statistics
 from groundrl.experiments.bench import data
 from groundrl.experiments.bench.rollouts.report import section
+from groundrl.rewards.core.function import load_module
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "evidence" / "results"
 BENCHMARKS = (ROOT / "BENCHMARKS.md").read_text()
-README = (ROOT / "README.md").read_text()
+README = load_module("pages", str(ROOT / "tests" / "pages.py")).TEXT  # and the pages of docs/
 
 
 def results(name: str) -> dict:

@@ -1,4 +1,4 @@
-"""What the README claims, done: its code, its commands, its files. Only sizes are made small."""
+"""What the README and the pages of docs/ claim, done: code, commands, files. Only sizes are made small."""
 
 import json
 import os
@@ -20,10 +20,12 @@ from groundrl.experiments.config.rewards import build_reward
 from groundrl.experiments.data import NucleiCrops
 from groundrl.experiments.data.sources import load_source
 from groundrl.rewards.audit import audit
+from groundrl.rewards.core.function import load_module
 from groundrl.rewards.core.reward import parts_of
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+pages = load_module("pages", str(ROOT / "tests" / "pages.py"))
+README, TEXT, blocks, block = pages.README, pages.TEXT, pages.blocks, pages.block
 SMALL = {
     "data.test": None,
     "stages.sft.steps": 1,
@@ -33,19 +35,6 @@ SMALL = {
     "stages.rl.group_size": 2,
     "stages.rl.max_new_tokens": 24,
 }
-
-
-FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-
-
-def blocks(language: str) -> list[str]:
-    return [text for name, text in FENCED if name == language]
-
-
-def block(language: str, mark: str) -> str:
-    """The only block of a language that holds a mark."""
-    (found,) = (text for text in blocks(language) if mark in text)
-    return found
 
 
 @pytest.fixture
@@ -141,7 +130,7 @@ def test_your_own_model_and_data(work, tiny_vl):
 
 def test_several_processes(work, tiny_vl):
     config = user_files(work, tiny_vl)
-    command = re.search(r"`torchrun (.*?)`", README.replace("\n", " ")).group(1).replace("mine.yaml", str(config))
+    command = re.search(r"`torchrun (.*?)`", TEXT.replace("\n", " ")).group(1).replace("mine.yaml", str(config))
     overrides = " ".join(f"{key}={json.dumps(value)}" for key, value in {**OWN, "data.test": None}.items())
     done = subprocess.run(
         f"{sys.executable} -m torch.distributed.run --master-port 29611 {command} {overrides} hardware.accelerator=cpu",
@@ -157,7 +146,7 @@ def test_several_processes(work, tiny_vl):
 
 
 def test_coco(work):
-    spec = yaml.safe_load(re.search(r"`data: (\{train: \{coco:.*?\})`", README).group(1))["train"]
+    spec = yaml.safe_load(re.search(r"`data: (\{train: \{coco:.*?\})`", TEXT).group(1))["train"]
     (work / "folder").mkdir()
     Image.new("RGB", (64, 64)).save(work / "folder" / "a.png")
     coco = {
@@ -188,7 +177,7 @@ def test_the_run_folder_is_as_it_says():
 
 def test_make_knows_its_two_commands():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"make ([a-z-]+)", README)) <= targets
+    assert set(re.findall(r"make ([a-z-]+)", TEXT)) <= targets
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
@@ -217,7 +206,7 @@ def test_the_stages_of_the_readme_run(tiny_vl, tmp_path, monkeypatch):
 
 
 def run(command: str) -> subprocess.CompletedProcess[str]:
-    """A line of the README, as a user types it."""
+    """A line of the pages, as a user types it."""
     words = f"{sys.executable} -m groundrl.experiments.cli {command.removeprefix('groundrl ')}"
     return subprocess.run(words, shell=True, capture_output=True, text=True)
 
@@ -252,17 +241,17 @@ def test_data_are_checked_and_cut_as_it_says(work, tiny_vl):
         picture = Image.open(ROOT / "experiments" / "data" / "shipped" / "nuclei" / name)
         picture.save(work / folder / "a.png")
         picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(work / folder / "b.png")
-    check, cut = (line.partition("#")[0].strip() for line in block("bash", "groundrl data check").splitlines())
+    check, cut = (line.partition("#")[0].strip() for line in block("bash", "groundrl data cells").splitlines())
     done = run(check)
     assert done.returncode == 1, "the README's train and test show one picture"
     assert "1 leak(s)" in done.stdout
     done = run(f"{cut} --crops 20 --size 64")
     assert done.returncode == 0, done.stderr
     assert {"train.jsonl", "test.jsonl", "README.md"} <= {file.name for file in (work / "cells").iterdir()}
-    spec = yaml.safe_load(re.search(r"`data: (\{train: \{images: pictures.*?\}\})`", README).group(1))["train"]
+    spec = yaml.safe_load(re.search(r"`data: (\{train: \{images: pictures.*?\}\})`", TEXT).group(1))["train"]
     assert len(load_source(spec, seed=0, base=work)) == 2
     assert len(list((ROOT / "experiments" / "data" / "columns" / "maps").glob("*.yaml"))) == int(
-        re.search(r"(\d+) maps of columns ship", README).group(1)
+        re.search(r"(\d+) maps of columns ship", TEXT).group(1)
     )
 
 
@@ -294,7 +283,7 @@ def test_facts_are_compared(capsys):
 
 def test_a_run_is_looked_at_as_it_says(work):
     groundrl.experiments.runs.train.train("quickstart", overrides=SMALL | {"audit": "off"}, progress=False)
-    for line in block("bash", "groundrl view").splitlines():
+    for line in block("bash", "groundrl plot").splitlines():
         command = line.partition("#")[0].removeprefix("groundrl").strip()
         done = subprocess.run(
             f"{sys.executable} -m groundrl.experiments.cli {command}", shell=True, capture_output=True, text=True
@@ -305,14 +294,14 @@ def test_a_run_is_looked_at_as_it_says(work):
 
 
 def test_the_recipes_and_algorithms_are_those_that_it_names():
-    named = re.search(r"Recipes: (.*?);", README, re.DOTALL).group(1)
+    named = re.search(r"Recipes: (.*?);", TEXT, re.DOTALL).group(1)
     assert set(re.findall(r"`([\w/]+)`", named)) == {
         str(path.relative_to(RECIPES).with_suffix("")) for path in RECIPES.rglob("*.yaml")
     }
     advantages, objectives = re.search(
-        r"`advantage` is one of (.*?), and `objective` one of (.*?)\.", README, re.DOTALL
+        r"`advantage` is one of (.*?), and `objective` one of (.*?)\.", TEXT, re.DOTALL
     ).groups()
     assert set(re.findall(r"\w+", advantages)) == set(ADVANTAGES)
     assert set(re.findall(r"\w+", objectives)) == set(OBJECTIVES)
-    lora = yaml.safe_load(re.search(r"`(model: \{path: \.\.\., lora: .*?\}\})`", README).group(1))
+    lora = yaml.safe_load(re.search(r"`(model: \{path: \.\.\., lora: .*?\}\})`", TEXT).group(1))
     assert load_config("quickstart", {"model.lora": lora["model"]["lora"]})[0].model.lora.rank == 16
