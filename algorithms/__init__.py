@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from groundrl.algorithms.health import HealthWarning
     from groundrl.algorithms.loop import RLStep, train_rl
     from groundrl.algorithms.objectives import OBJECTIVES
-    from groundrl.algorithms.objectives.losses import ObjectiveSettings
+    from groundrl.algorithms.objectives.shared import ObjectiveSettings
     from groundrl.algorithms.settings import RLSettings, SFTSettings
     from groundrl.algorithms.sft import train_sft
     from groundrl.algorithms.window import LearnBatch, Window
@@ -25,7 +25,7 @@ _HOME = {
     "HealthWarning": "health",
     "LearnBatch": "window",
     "OBJECTIVES": "objectives",
-    "ObjectiveSettings": "objectives.losses",
+    "ObjectiveSettings": "objectives.shared",
     "RLSettings": "settings",
     "RLStep": "loop",
     "SFTSettings": "settings",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from groundrl.algorithms.advantages import ADVANTAGES
 from groundrl.algorithms.critic import CriticSettings
-from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.objectives import OBJECTIVES, ObjectiveSettings
 from groundrl.algorithms.optimizers import OptimizerName
 from groundrl.algorithms.schedules import ScheduleName
 from groundrl.algorithms.window import Window
@@ -73,6 +73,10 @@ class RLSettings:
     max_bad_steps: int = 5  # updates in a row whose gradient is not finite and that are skipped before the run stops
 
     def __post_init__(self) -> None:
+        known: dict[str, Sequence[str]] = {"advantage": [*ADVANTAGES], "objective": [*OBJECTIVES]}
+        for key, names in known.items():
+            if (name := getattr(self, key)) not in names:
+                raise ValueError(f"{key}: there is no {name!r}; choose from {', '.join(names)}")
         if self.sampling.temperature == 0:
             raise ValueError("RL explores by sampling: temperature 0 is greedy, every group would be all equal")
         if self.sampling.truncates and self.clipping.importance_correction == "none":
@@ -94,13 +98,13 @@ class RLSettings:
                 f"{self.advantage} would ignore it"
             )
         if (self.critic is None) == ADVANTAGES[self.advantage].needs_critic:
+            users = " or ".join(name for name, estimator in ADVANTAGES.items() if estimator.needs_critic)
             raise ValueError(
                 f"advantage {self.advantage} needs a critic: set critic, such as critic: {{}}; or choose another"
                 if self.critic is None
-                else f"advantage {self.advantage} has no use for a critic: set it to gae, or leave critic out"
+                else f"advantage {self.advantage} has no use for a critic: set it to {users}, or leave critic out"
             )
-        if self.objective == "cispo":
-            self._check_cispo()
+        OBJECTIVES[self.objective].check(self.clipping)
 
     @property
     def estimator(self) -> Callable[[Window], Float[Tensor, "N T"]]:
@@ -108,10 +112,3 @@ class RLSettings:
         if self.critic is None:
             return ADVANTAGES[self.advantage]
         return partial(ADVANTAGES[self.advantage], discount=self.critic.discount, decay=self.critic.decay)
-
-    def _check_cispo(self) -> None:
-        if self.clipping.clip_low is not None or self.clipping.dual_clip is not None:
-            raise ValueError("cispo has no lower bound and no dual clip: leave clip_low and dual_clip out")
-        if self.clipping.clip_high is not None and self.clipping.clip_high < 1.0:
-            high = self.clipping.clip_high
-            raise ValueError(f"with cispo clip_high is the largest weight itself, at least 1, such as 5; got {high}")

@@ -10,7 +10,7 @@ from groundrl.algorithms.advantages.shared import STD_EPS, batch_moments, estima
 from groundrl.algorithms.window import Window
 
 
-@estimator()
+@estimator(scale_free=True)
 def gdpo(window: Window) -> Float[Tensor, "N T"]:
     """`A = S / (std(batch of S) + eps)` with `S = sum over parts k of w_k (r_k - mean(group)) / (std(group) + eps)`.
 

@@ -9,7 +9,7 @@ from groundrl.algorithms.advantages.shared import estimator, on_tokens, per_grou
 from groundrl.algorithms.window import Window
 
 
-@estimator()
+@estimator(scale_free=True)
 def grpo(window: Window) -> Float[Tensor, "N T"]:
     """`A = (r - mean(group)) / (std(group) + eps)`, the same for every token of a completion.
 

@@ -10,7 +10,7 @@ from groundrl.algorithms.advantages.shared import STD_EPS, batch_moments, estima
 from groundrl.algorithms.window import Window
 
 
-@estimator(beyond_group=True, kl_in_reward=True)
+@estimator(beyond_group=True, kl_in_reward=True, scale_free=True)
 def reinforce_pp(window: Window) -> Float[Tensor, "N T"]:
     """`A_t = (R_t - mean(batch)) / (std(batch) + eps)` with the return `R_t = r - sum of the penalties from t on`.
 

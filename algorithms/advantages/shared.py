@@ -20,13 +20,15 @@ class Estimator:
 
     `beyond_group`: it also learns from a group without variance, and its advantages may differ from token to token.
     `kl_in_reward`: it takes the KL penalty of each token into account. `needs_critic`: it reads `window.values_NT`, and
-    is given the critic's `discount` and `decay`.
+    is given the critic's `discount` and `decay`. `scale_free`: a reward times a positive number gives the same
+    advantages, but for the eps beside the standard deviation.
     """
 
     function: Callable[..., Float[Tensor, "N T"]]
     beyond_group: bool = False
     kl_in_reward: bool = False
     needs_critic: bool = False
+    scale_free: bool = False
 
     def __call__(self, window: Window, **options: float) -> Float[Tensor, "N T"]:
         """The advantages of a window, 0 outside its mask."""
@@ -34,11 +36,15 @@ class Estimator:
 
 
 def estimator(
-    *, beyond_group: bool = False, kl_in_reward: bool = False, needs_critic: bool = False
+    *, beyond_group: bool = False, kl_in_reward: bool = False, needs_critic: bool = False, scale_free: bool = False
 ) -> Callable[[Callable[..., Float[Tensor, "N T"]]], Estimator]:
     """Declare a function of a window to be an estimator; see `Estimator`."""
     return lambda function: Estimator(
-        function=function, beyond_group=beyond_group, kl_in_reward=kl_in_reward, needs_critic=needs_critic
+        function=function,
+        beyond_group=beyond_group,
+        kl_in_reward=kl_in_reward,
+        needs_critic=needs_critic,
+        scale_free=scale_free,
     )
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from groundrl.algorithms.objectives.cispo import cispo
 from groundrl.algorithms.objectives.dapo import dapo
 from groundrl.algorithms.objectives.dr_grpo import dr_grpo
-from groundrl.algorithms.objectives.entropy import entropy_bonus
 from groundrl.algorithms.objectives.grpo import grpo
 from groundrl.algorithms.objectives.gspo import gspo
-from groundrl.algorithms.objectives.losses import Objective, ObjectiveSettings
 from groundrl.algorithms.objectives.ppo import ppo
+from groundrl.algorithms.objectives.shared import Objective, ObjectiveSettings, entropy_bonus, objective
 
 OBJECTIVES: dict[str, Objective] = {
     "cispo": cispo,
@@ -20,4 +19,4 @@ OBJECTIVES: dict[str, Objective] = {
     "ppo": ppo,
 }
 
-__all__ = ["OBJECTIVES", "Objective", "ObjectiveSettings", "entropy_bonus"]
+__all__ = ["OBJECTIVES", "Objective", "ObjectiveSettings", "entropy_bonus", "objective"]

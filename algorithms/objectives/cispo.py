@@ -6,11 +6,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from groundrl.algorithms.objectives.losses import ObjectiveSettings
-from groundrl.algorithms.objectives.terms import Stats, log_ratios, token_mean, whole_losses
+from groundrl.algorithms.objectives.shared import (
+    ObjectiveSettings,
+    Stats,
+    log_ratios,
+    objective,
+    token_mean,
+    whole_losses,
+)
 from groundrl.algorithms.window import LearnBatch
 
 
+def check_bounds(settings: ObjectiveSettings) -> None:
+    """ValueError for bounds that it does not have, and for a largest weight that is given as a distance from 1."""
+    if settings.clip_low is not None or settings.dual_clip is not None:
+        raise ValueError("cispo has no lower bound and no dual clip: leave clip_low and dual_clip out")
+    if settings.clip_high is not None and settings.clip_high < 1.0:
+        high = settings.clip_high
+        raise ValueError(f"with cispo clip_high is the largest weight itself, at least 1, such as 5; got {high}")
+
+
+@objective(check=check_bounds)
 def cispo(
     logprobs_NT: Float[Tensor, "N T"], batch: LearnBatch, settings: ObjectiveSettings
 ) -> tuple[Float[Tensor, ""], Stats]:

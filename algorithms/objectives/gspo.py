@@ -5,12 +5,11 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from groundrl.algorithms.objectives.clipped import clipped_losses
-from groundrl.algorithms.objectives.losses import ObjectiveSettings
-from groundrl.algorithms.objectives.terms import Stats, completion_mean
+from groundrl.algorithms.objectives.shared import ObjectiveSettings, Stats, clipped_losses, completion_mean, objective
 from groundrl.algorithms.window import LearnBatch
 
 
+@objective()
 def gspo(
     logprobs_NT: Float[Tensor, "N T"], batch: LearnBatch, settings: ObjectiveSettings
 ) -> tuple[Float[Tensor, ""], Stats]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from groundrl.algorithms.advantages import ADVANTAGES
 from groundrl.experiments.ablation.arms import MORE_SFT, rl_stages
 from groundrl.experiments.ablation.plan import Plan
 from groundrl.experiments.config.rewards import build_reward
@@ -14,7 +15,6 @@ from groundrl.rewards.core.compose import Sum
 
 Weights = dict[str, float]  # by part, as it is written
 SCALED = "its reward is that times {:g}, which advantages that divide by a standard deviation take out again"
-SCALE_FREE = ("grpo", "gdpo", "reinforce_pp")  # advantages that divide by a standard deviation
 
 
 def alike(plan: Plan, constant: Sequence[str]) -> Iterator[str]:
@@ -35,7 +35,7 @@ def alike(plan: Plan, constant: Sequence[str]) -> Iterator[str]:
             factor = _factor(mine, weights) if config.stages == other.stages else None
             if factor == 1.0:
                 yield f"{arm.name} may not differ from {name}: {unseen}"
-            elif factor is not None and rl_stages(config)[0].advantage in SCALE_FREE:
+            elif factor is not None and ADVANTAGES[rl_stages(config)[0].advantage].scale_free:
                 seen = f", and {unseen}" if still.keys() & written.keys() else ""
                 yield f"{arm.name} may not differ from {name}: {SCALED.format(factor)}{seen}"
             else:

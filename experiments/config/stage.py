@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -159,17 +158,7 @@ class RLStage(Stage):
 
     @model_validator(mode="after")
     def _known(self) -> RLStage:
-        from groundrl.algorithms.advantages import ADVANTAGES
-        from groundrl.algorithms.objectives import OBJECTIVES
-
-        choices: list[tuple[str, str, Sequence[str]]] = [
-            ("advantage", self.advantage, list(ADVANTAGES)),
-            ("objective", self.objective, list(OBJECTIVES)),
-        ]
-        for key, name, known in choices:
-            if name not in known:
-                raise ValueError(f"{key}: there is no {name!r}; choose from {', '.join(known)}")
-        rl_settings(self, seed=0)  # refuses keys that contradict each other
+        rl_settings(self, seed=0)  # refuses names that do not exist and keys that contradict each other
         return self
 
 

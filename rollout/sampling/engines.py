@@ -7,8 +7,8 @@ without torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from dataclasses import Field, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from groundrl.rewards.expression import nearest
 
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 Spec = str | Mapping[str, Mapping[str, object]]
 
 
-@runtime_checkable
 class EngineSettings(Protocol):
-    """What one engine may be told; a frozen dataclass whose fields are the keys."""
+    """What one engine may be told: a frozen dataclass whose fields are the keys, each with a default.
+
+    A value it refuses is a ValueError of its `__post_init__`.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def build(self, policy: Policy) -> Engine:
         """The engine, sampling from this policy."""
@@ -45,7 +49,7 @@ class Local:
         return LocalEngine(policy, max_rows=self.max_rows)
 
 
-ENGINES: dict[str, type[Local]] = {"local": Local}
+ENGINES: dict[str, type[EngineSettings]] = {"local": Local}
 
 
 def engine_settings(spec: Spec) -> EngineSettings:
@@ -63,6 +67,6 @@ def engine_settings(spec: Spec) -> EngineSettings:
         if type(value) is not kinds[key]:
             raise ValueError(f"{name}: {key} must be of type {kinds[key].__name__}, got {value!r}")
     try:
-        return ENGINES[name](**dict(settings))  # type: ignore[arg-type]  # checked above
+        return ENGINES[name](**settings)
     except ValueError as problem:
         raise ValueError(f"{name}: {problem}") from None

@@ -147,6 +147,16 @@ def test_scaling_all_rewards_leaves_normalised_advantages(make_window, name, rew
     torch.testing.assert_close(scaled, ADVANTAGES[name](make_window([rewards])), rtol=0.08, atol=1e-6)
 
 
+def test_what_is_declared_scale_free_is_and_nothing_else(make_window):
+    """Rewards times 1000; the critic's estimator is given values of 0."""
+    for name, estimator in ADVANTAGES.items():
+        one, other = (
+            estimator(make_window([[r * scale for r in (1.0, 0.0, 0.5)]], values_NT=torch.zeros(3, 1)))
+            for scale in (1.0, 1000.0)
+        )
+        assert torch.allclose(one, other, rtol=0.01) == estimator.scale_free, name
+
+
 @each_estimator
 @settings(max_examples=50)
 @given(data=st.data(), rewards=a_group)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundrl.algorithms.objectives import OBJECTIVES, ObjectiveSettings, entropy_bonus
-from groundrl.algorithms.objectives.kl import k1, k2, k3
+from groundrl.algorithms.objectives.shared import k1, k2, k3
 
 LN = math.log
 # Two completions of 2 and 1 tokens with ratios 1.5, 1 and 0.5 and advantages 1 and -1; old log-probs are -1.

@@ -1,11 +1,14 @@
 """Engines by name: settings are checked before anything is built, and reach the engine."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from groundrl.experiments.config.load import load_config
 from groundrl.experiments.config.run import ConfigError
 from groundrl.rollout.sampling.engine import Engine
 from groundrl.rollout.sampling.engines import ENGINES, engine_settings
+from groundrl.rollout.sampling.local import LocalEngine
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -18,6 +21,22 @@ def test_every_engine_is_one_with_nothing_failed(name, text_policy):
 def test_settings_reach_the_engine(text_policy):
     engine = engine_settings({"local": {"max_rows": 3}}).build(text_policy)
     assert (engine.max_rows, engine.policy) == (3, text_policy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """An engine of somebody else's."""
+
+    url: str = "http://localhost"
+
+    def build(self, policy):
+        return LocalEngine(policy, max_rows=len(self.url))
+
+
+def test_another_engine_is_one_class_and_one_entry(text_policy, monkeypatch):
+    monkeypatch.setitem(ENGINES, "elsewhere", Elsewhere)
+    config, _ = load_config("quickstart", {"engine": {"elsewhere": {"url": "http://a"}}})
+    assert engine_settings(config.engine).build(text_policy).max_rows == 8
 
 
 @pytest.mark.parametrize(
