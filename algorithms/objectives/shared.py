@@ -122,7 +122,7 @@ def k3(logprobs_NT: Float[Tensor, "N T"], ref_logprobs_NT: Float[Tensor, "N T"])
     return difference.expm1() - difference  # `exp - 1` would round a small KL to 0
 
 
-# In expectation the gradient of k2 is that of the KL and that of k3 nearly so; that of k1 is 0, so that it is no loss but
+# In expectation the gradient of k2 is that of the KL, that of k3 nearly so, and that of k1 is 0: it is no loss and
 # belongs into the reward (arXiv 2506.09477).
 KL_LOSSES = {"k2": k2, "k3": k3}
 

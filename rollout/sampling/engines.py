@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from groundrl.rewards.expression import nearest
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Spec = str | Mapping[str, Mapping[str, object]]
 
 
+@runtime_checkable
 class EngineSettings(Protocol):
     """What one engine may be told: a frozen dataclass whose fields are the keys, each with a default.
 
