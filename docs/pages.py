@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 ROOT_PAGES = {
@@ -24,6 +26,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for room in ROOMS:
         files.append(File.generated(config, f"api/{room}.md", content=api_page(room)))
     return files
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuse a page that would ask the network for a script, a style or a picture."""
+    asked = re.findall(r'<(?:script|img|iframe)[^>]+src="(https?://[^"]+)|<link[^>]+href="(https?://[^"]+)', output)
+    if asked:
+        raise PluginError(f"{page.file.src_uri} asks the network for {', '.join(a or b for a, b in asked)}")
+    return output
 
 
 def as_page(text: str) -> str:

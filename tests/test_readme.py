@@ -281,18 +281,6 @@ def test_facts_are_compared(capsys):
     assert "contradict" in capsys.readouterr().out
 
 
-def test_a_run_is_looked_at_as_it_says(work):
-    groundrl.experiments.runs.train.train("quickstart", overrides=SMALL | {"audit": "off"}, progress=False)
-    for line in block("bash", "groundrl plot").splitlines():
-        command = line.partition("#")[0].removeprefix("groundrl").strip()
-        done = subprocess.run(
-            f"{sys.executable} -m groundrl.experiments.cli {command}", shell=True, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-    for name in ("runs/quickstart/page.html", "curves.svg"):
-        assert (work / name).is_file()
-
-
 def test_the_recipes_and_algorithms_are_those_that_it_names():
     named = re.search(r"Recipes: (.*?);", TEXT, re.DOTALL).group(1)
     assert set(re.findall(r"`([\w/]+)`", named)) == {
