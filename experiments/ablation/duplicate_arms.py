@@ -17,7 +17,7 @@ Weights = dict[str, float]  # by part, as it is written
 SCALED = "its reward is that times {:g}, which advantages that divide by a standard deviation take out again"
 
 
-def alike(plan: Plan, constant: Sequence[str]) -> Iterator[str]:
+def duplicate_arm_notes(plan: Plan, constant: Sequence[str]) -> Iterator[str]:
     """A sentence for each arm that may not differ. `constant`: parts that did not vary within a group of the pilot."""
     still = {repr(part): part.name for _, part in _terms(plan.base, plan.paths) if part.name in constant}
     unseen = f"{', '.join(still.values())} did not vary within any group of the pilot steps"

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from groundrl.experiments.ablation.arms import MORE_SFT, Arm, rl_stages
 from groundrl.experiments.ablation.compare import FULL, START, limits
-from groundrl.experiments.ablation.duplicate_arms import alike
+from groundrl.experiments.ablation.duplicate_arms import duplicate_arm_notes
 from groundrl.experiments.ablation.plan import Job, Plan
 from groundrl.experiments.config.stage import RLStage
 from groundrl.rollout.io.records import read_lines
@@ -34,7 +34,7 @@ def plan_table(plan: Plan) -> Table:
 def plan_notes(plan: Plan, pilot: Mapping[str, Any] | None, seeds: Sequence[int], processes: int) -> list[str]:
     """What is worth knowing before it runs: arms that cannot differ, what so many seeds can show, the time."""
     notes = [f"{name} is not run: {why}" for name, why in plan.idle.items()]
-    notes += alike(plan, pilot["constant_parts"] if pilot is not None else [])
+    notes += duplicate_arm_notes(plan, pilot["constant_parts"] if pilot is not None else [])
     notes.append(limits(len(plan.settings.seed_list), sum(arm.name != FULL for arm in plan.arms)))
     runs = len(plan.jobs(tuple(seeds)))
     if pilot is not None:

@@ -30,7 +30,7 @@ FIELDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class SeedRuns:
     """Runs that differ in nothing but their seed, under the name that they share."""
 
     name: str
@@ -55,7 +55,7 @@ def runs_at(paths: Sequence[Path | str]) -> list[Run]:
     return found
 
 
-def arms_of(runs: Sequence[Run]) -> list[Arm]:
+def arms_of(runs: Sequence[Run]) -> list[SeedRuns]:
     """Runs by arm, in the order of their appearance.
 
     Of one arm are runs of different seeds that have one name up to a trailing number (`full-0`, `full-1`), or whose
@@ -74,7 +74,7 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
             mine[2].append(run)
             mine[3].add(config.seed)
     return [
-        Arm(name=re.sub(r"-[0-9]+$", "", name) if len(members) > 1 else name, runs=tuple(members))
+        SeedRuns(name=re.sub(r"-[0-9]+$", "", name) if len(members) > 1 else name, runs=tuple(members))
         for name, _, members, _ in arms
     ]
 
@@ -216,7 +216,7 @@ def _held_out(run: Run) -> list[dict[str, Any]]:
     return [*(point | {"step": 0} for point in start[-1:]), *run.held_out]
 
 
-def _draw(axes: Axes, arm: Arm, seeds: Sequence[Points], colour: str, **style: Any) -> None:
+def _draw(axes: Axes, arm: SeedRuns, seeds: Sequence[Points], colour: str, **style: Any) -> None:
     """The mean over seeds of each point that all have, at the mean of their places; a band where there are several."""
     shared = sorted(set.intersection(*(set(points) for points in seeds)))
     if not shared:
@@ -231,7 +231,7 @@ def _draw(axes: Axes, arm: Arm, seeds: Sequence[Points], colour: str, **style: A
         axes.fill_between(across.mean(axis=0), mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
 
 
-def _explain(figure: Figure, arms: Sequence[Arm]) -> None:
+def _explain(figure: Figure, arms: Sequence[SeedRuns]) -> None:
     if any(len(arm.runs) > 1 for arm in arms):
         text = "lines: mean over seeds; bands: 95 % t interval over seeds, point by point"
         figure.suptitle(text, fontsize=9, color="0.4")

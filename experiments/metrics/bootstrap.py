@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 RESAMPLES = 9_999
 AT_ONCE = 2**22  # block indices drawn at a time: bounds the memory
-Figure = Callable[[Float[np.ndarray, "*R S"]], Float[np.ndarray, "*R"]]
+Statistic = Callable[[Float[np.ndarray, "*R S"]], Float[np.ndarray, "*R"]]
 
 
 def ratio(sums_2: Float[np.ndarray, "*R 2"]) -> Float[np.ndarray, "*R"]:
@@ -30,7 +30,7 @@ def block_sums(statistics_NS: Float[np.ndarray, "N S"], blocks: Sequence[str]) -
     return sums
 
 
-def interval(sums_BS: Float[np.ndarray, "B S"], figure: Figure = ratio) -> list[float | None]:
+def interval(sums_BS: Float[np.ndarray, "B S"], figure: Statistic = ratio) -> list[float | None]:
     """`[lo, hi]` of a figure of the sums, resampling the B blocks; `[None, None]` for fewer than two."""
     from scipy.stats import bootstrap
 

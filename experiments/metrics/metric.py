@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.experiments.metrics.bootstrap import Figure, ratio
+from groundrl.experiments.metrics.bootstrap import Statistic, ratio
 from groundrl.rewards import Completion, Example, Reward
 
 Statistics = Float[np.ndarray, "N S"]
@@ -46,7 +46,7 @@ class Metric:
 
     definition: str
     statistics: Callable[[Sequence[Answered], Tools], Statistics]
-    figure: Figure = ratio
+    figure: Statistic = ratio
     needs: str | None = None
     percent: bool = True
     failed: int | None = None

@@ -29,7 +29,7 @@ from groundrl.rollout.sampling.engine import Engine, Sampling, seed_key
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoding:
+class NamedDecoding:
     """One way of answering each example."""
 
     name: str
@@ -37,15 +37,15 @@ class Decoding:
     samples: int
 
 
-def decodings(config: EvaluationConfig, *, within: bool = False) -> tuple[Decoding, ...]:
+def decodings(config: EvaluationConfig, *, within: bool = False) -> tuple[NamedDecoding, ...]:
     """Sampled at T = 1, sampled at T = 0.5, and greedy; `within` a stage one sample at T = 1, and greedy."""
     if within:
-        sampled = Decoding(name="sampled", temperature=1.0, samples=1)
-        return (sampled, Decoding(name="greedy", temperature=0.0, samples=1))
+        sampled = NamedDecoding(name="sampled", temperature=1.0, samples=1)
+        return (sampled, NamedDecoding(name="greedy", temperature=0.0, samples=1))
     return (
-        Decoding(name="sampled", temperature=1.0, samples=config.samples_per_example),
-        Decoding(name="cool", temperature=0.5, samples=max(1, config.samples_per_example // 2)),
-        Decoding(name="greedy", temperature=0.0, samples=1),
+        NamedDecoding(name="sampled", temperature=1.0, samples=config.samples_per_example),
+        NamedDecoding(name="cool", temperature=0.5, samples=max(1, config.samples_per_example // 2)),
+        NamedDecoding(name="greedy", temperature=0.0, samples=1),
     )
 
 

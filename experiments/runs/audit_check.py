@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from groundrl.rewards import DataError, Example, ExampleSource, GroundRLWarning, Reward, audit
-from groundrl.rewards.audit.task import has_gold
+from groundrl.rewards.audit.audit_task import has_gold
 from groundrl.rewards.core.reward import parts_of
 
 BEFORE_TRAINING = 32  # examples; with 8, chance alone can lift an empty answer over the threshold

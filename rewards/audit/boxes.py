@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.rewards.audit.policy import Policy, needs_boxes
-from groundrl.rewards.audit.task import Task
+from groundrl.rewards.audit.attack import Attack, needs_boxes
+from groundrl.rewards.audit.audit_task import AuditTask
 
 WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]])
 CENTRE = np.array([[0.25, 0.25, 0.75, 0.75]])
@@ -33,22 +33,22 @@ def random_boxes(rng: np.random.Generator, count: int) -> Float[np.ndarray, "N 4
     return np.concatenate([corner, corner + side], axis=1)
 
 
-def fixed(unit: Float[np.ndarray, "N 4"]) -> Callable[[Task, int], str | None]:
+def fixed(unit: Float[np.ndarray, "N 4"]) -> Callable[[AuditTask, int], str | None]:
     """The same boxes for every image."""
     return lambda task, index: task.blind(index, unit)
 
 
-def counted(boxes: Callable[[np.random.Generator, int], np.ndarray]) -> Callable[[Task, int], str | None]:
+def counted(boxes: Callable[[np.random.Generator, int], np.ndarray]) -> Callable[[AuditTask, int], str | None]:
     """As many boxes as there are true ones."""
 
-    def answer(task: Task, index: int) -> str | None:
+    def answer(task: AuditTask, index: int) -> str | None:
         truth = task.truth[index]
         return None if truth is None else task.blind(index, boxes(task.rng(index, 2), len(truth)))
 
     return answer
 
 
-def repeated(task: Task, index: int) -> str | None:
+def repeated(task: AuditTask, index: int) -> str | None:
     """Each true box several times; None where there is none."""
     truth = task.truth[index]
     if truth is None or not len(truth):
@@ -57,7 +57,7 @@ def repeated(task: Task, index: int) -> str | None:
     return task.drafts[index].with_boxes(truth[places], task.labels_of(index, places))
 
 
-def with_false_boxes(task: Task, index: int) -> str | None:
+def with_false_boxes(task: AuditTask, index: int) -> str | None:
     """The true boxes, then false ones; None where there is no true one: false boxes alone are no gold answer."""
     truth = task.truth[index]
     if truth is None or not len(truth):
@@ -67,7 +67,7 @@ def with_false_boxes(task: Task, index: int) -> str | None:
     return task.drafts[index].with_boxes(np.concatenate([truth, false]), task.labels_of(index, places))
 
 
-def moved(task: Task, index: int, noise: float) -> str | None:
+def moved(task: AuditTask, index: int, noise: float) -> str | None:
     """The gold answer with each box moved by `noise` times its width and height, towards the roomier side."""
     truth = task.truth[index]
     if truth is None:
@@ -78,7 +78,7 @@ def moved(task: Task, index: int, noise: float) -> str | None:
     return task.drafts[index].with_boxes(truth + np.tile(step, 2), task.drafts[index].labels)
 
 
-def without_boxes(task: Task, index: int) -> str | None:
+def without_boxes(task: AuditTask, index: int) -> str | None:
     """The gold answer with its boxes left out."""
     return None if task.truth[index] is None else task.drafts[index].with_boxes(NONE, None)
 
@@ -86,29 +86,29 @@ def without_boxes(task: Task, index: int) -> str | None:
 _COMMON = "in the frame of the commonest answer"
 
 POLICIES = (
-    Policy(name="no boxes", does=f"an empty list {_COMMON}", kind="blind", unfit=needs_boxes, answer=fixed(NONE)),
-    Policy(
+    Attack(name="no boxes", does=f"an empty list {_COMMON}", kind="blind", unfit=needs_boxes, answer=fixed(NONE)),
+    Attack(
         name="whole image",
         does=f"one box around the whole image {_COMMON}",
         kind="blind",
         unfit=needs_boxes,
         answer=fixed(WHOLE),
     ),
-    Policy(
+    Attack(
         name="whole image for each box",
         does="the whole image as often as there are true boxes",
         kind="count",
         unfit=needs_boxes,
         answer=counted(lambda rng, count: np.repeat(WHOLE, count, axis=0)),
     ),
-    Policy(
+    Attack(
         name="centre box",
         does=f"one box of half the image's width and height in its middle {_COMMON}",
         kind="blind",
         unfit=needs_boxes,
         answer=fixed(CENTRE),
     ),
-    Policy(
+    Attack(
         name="random boxes",
         does="random boxes, as many as there are true ones",
         kind="count",
@@ -116,7 +116,7 @@ POLICIES = (
         answer=counted(random_boxes),
     ),
     *(
-        Policy(
+        Attack(
             name=f"{n}x{n} grid",
             does=f"the {n * n} tiles of the image {_COMMON}",
             kind="blind",
@@ -126,7 +126,7 @@ POLICIES = (
         )
         for n in (5, 10)
     ),
-    Policy(
+    Attack(
         name="every true box five times",
         does="the gold answer with each of its boxes five times",
         kind="truth",
@@ -136,7 +136,7 @@ POLICIES = (
         touches="boxes",
         excess=True,
     ),
-    Policy(
+    Attack(
         name="gold plus ten false boxes",
         does="the gold answer with ten random boxes after its own",
         kind="truth",

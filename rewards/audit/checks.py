@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from groundrl.rewards.audit.attack import COST
+from groundrl.rewards.audit.audit_task import AuditTask
 from groundrl.rewards.audit.bench import Bench
 from groundrl.rewards.audit.ladder import HALF, LEFT_OUT, MOVES
-from groundrl.rewards.audit.policy import COST
 from groundrl.rewards.audit.reordering import reordered
 from groundrl.rewards.audit.report import Check, Offence, PolicyResult
-from groundrl.rewards.audit.table import SAME, Table
-from groundrl.rewards.audit.task import Task
+from groundrl.rewards.audit.score_table import SAME, ScoreTable
 from groundrl.rewards.core.reward import Reward, parts_of
 
 SHOWN = 3
@@ -49,7 +49,7 @@ def noise_costs(
     return Check(name=name, passed=share >= COST, detail=detail)
 
 
-def monotone_for_one_box(rungs_LE: Float[np.ndarray, "L E"], gold_E: Float[np.ndarray, " E"], task: Task) -> Check:
+def monotone_for_one_box(rungs_LE: Float[np.ndarray, "L E"], gold_E: Float[np.ndarray, " E"], task: AuditTask) -> Check:
     """Where there is one true box, more noise never earns more."""
     name = "more noise never pays (one box)"
     one = [index for index, truth in enumerate(task.truth) if truth is not None and len(truth) == 1]
@@ -81,7 +81,7 @@ def never_raises(bench: Bench) -> Check:
     return Check(name=name, passed=False, detail=detail, offences=offences)
 
 
-def deterministic(task: Task, bench: Bench, table: Table) -> Check:
+def deterministic(task: AuditTask, bench: Bench, table: ScoreTable) -> Check:
     """The same answers in another order get the same scores again."""
     name = "deterministic"
     for index, own in enumerate(table.texts):
@@ -96,7 +96,7 @@ def deterministic(task: Task, bench: Bench, table: Table) -> Check:
     return Check(name=name, passed=True)
 
 
-def free_of_order(task: Task, reward: Reward, values_3E: Float[np.ndarray, "3 E"], *, repeats: bool) -> Check:
+def free_of_order(task: AuditTask, reward: Reward, values_3E: Float[np.ndarray, "3 E"], *, repeats: bool) -> Check:
     """The order in which boxes are listed changes nothing, unless the reward declares that it does."""
     name = "order of boxes does not matter"
     if not task.has_boxes:
@@ -116,5 +116,5 @@ def free_of_order(task: Task, reward: Reward, values_3E: Float[np.ndarray, "3 E"
     return Check(name=name, passed=False, detail=detail, offences=(shown,))
 
 
-def _offence(task: Task, index: int, text: str | None, score: float, gold: float) -> Offence:
+def _offence(task: AuditTask, index: int, text: str | None, score: float, gold: float) -> Offence:
     return Offence(example_id=task.examples[index].id, text=text or "", score=float(score), gold=float(gold))

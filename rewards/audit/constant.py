@@ -8,14 +8,14 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
+from groundrl.rewards.audit.audit_task import AuditTask, most_common
 from groundrl.rewards.audit.fitted import Candidate
-from groundrl.rewards.audit.task import Task, most_common
 
 MOST_BOXES = 8
 MOST_ANSWERS = 20
 
 
-def candidates(task: Task) -> list[Candidate]:
+def candidates(task: AuditTask) -> list[Candidate]:
     """Constant answers, all read off the first half."""
     found = [
         Candidate(does=f"always {_short(text)!r}", answer=lambda task, index, text=text: text)  # type: ignore[misc]
@@ -30,18 +30,18 @@ def candidates(task: Task) -> list[Candidate]:
     return found
 
 
-def blind(unit: Float[np.ndarray, "N 4"], words: str | None) -> Callable[[Task, int], str | None]:
+def blind(unit: Float[np.ndarray, "N 4"], words: str | None) -> Callable[[AuditTask, int], str | None]:
     """These boxes and these words, whatever the image."""
     return lambda task, index: task.blind(index, unit, words)
 
 
-def common_answers(task: Task) -> list[str]:
+def common_answers(task: AuditTask) -> list[str]:
     """The commonest gold answers of the first half, commonest first."""
     counts = Counter(task.golds[index] for index in task.fit.tolist())
     return [text for text, _ in counts.most_common(MOST_ANSWERS)]
 
 
-def median_boxes(task: Task, count: int) -> Float[np.ndarray, "N 4"] | None:
+def median_boxes(task: AuditTask, count: int) -> Float[np.ndarray, "N 4"] | None:
     """The median of the first, second, ... true box over the examples of the first half that have so many."""
     sets = [
         truth / task.scale(index)
@@ -51,7 +51,7 @@ def median_boxes(task: Task, count: int) -> Float[np.ndarray, "N 4"] | None:
     return np.median(np.stack(sets), axis=0) if sets else None
 
 
-def words_for(task: Task, count: int) -> str | None:
+def words_for(task: AuditTask, count: int) -> str | None:
     """The commonest words of answers with so many boxes; where there are none, the commonest words of all."""
     own = [
         task.drafts[index].words

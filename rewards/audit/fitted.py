@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from groundrl.rewards.audit.attack import Attack
+from groundrl.rewards.audit.audit_task import AuditTask
 from groundrl.rewards.audit.bench import Bench
-from groundrl.rewards.audit.policy import Policy
-from groundrl.rewards.audit.task import Task
 
 MOST_FITTED = 60  # examples on which candidates are compared
 FEWEST = 25  # examples in a half, below which the best of many candidates is the luckiest
@@ -20,10 +20,10 @@ class Candidate:
     """One image-independent way of answering."""
 
     does: str
-    answer: Callable[[Task, int], str | None]
+    answer: Callable[[AuditTask, int], str | None]
 
 
-def too_small(task: Task) -> str | None:
+def too_small(task: AuditTask) -> str | None:
     """Why nothing can be fitted on a task, if so."""
     if len(set(task.blocks)) < 2:
         return "all examples are of one block, so there is no other half"
@@ -31,7 +31,7 @@ def too_small(task: Task) -> str | None:
     return f"the smaller half of the blocks has {smaller} examples, fewer than {FEWEST}" if smaller < FEWEST else None
 
 
-def best_of(candidates: Sequence[Candidate], task: Task, bench: Bench, *, name: str) -> Policy:
+def best_of(candidates: Sequence[Candidate], task: AuditTask, bench: Bench, *, name: str) -> Attack:
     """The candidate with the highest mean on the first half, as a policy for the examples of the other half."""
     picked = task.fit[np.linspace(0, len(task.fit) - 1, min(MOST_FITTED, len(task.fit))).astype(int)].tolist()
     totals = np.zeros(len(candidates))
@@ -40,7 +40,7 @@ def best_of(candidates: Sequence[Candidate], task: Task, bench: Bench, *, name: 
         totals += np.nan_to_num(bench.score(task.examples[index], texts))
     best = candidates[int(totals.argmax())]
     held = frozenset(task.held.tolist())
-    return Policy(
+    return Attack(
         name=name,
         does=f"{best.does}; best of {len(candidates)} on one half of the blocks, scored on the other",
         kind="blind",
@@ -48,6 +48,6 @@ def best_of(candidates: Sequence[Candidate], task: Task, bench: Bench, *, name: 
     )
 
 
-def unfitted(name: str, reason: str) -> Policy:
+def unfitted(name: str, reason: str) -> Attack:
     """A fitted policy that does not apply."""
-    return Policy(name=name, does="", kind="blind", unfit=lambda task: reason, answer=lambda task, index: None)
+    return Attack(name=name, does="", kind="blind", unfit=lambda task: reason, answer=lambda task, index: None)

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from groundrl.rewards.audit.attack import COST, Attack
+from groundrl.rewards.audit.audit_task import AuditTask
 from groundrl.rewards.audit.intervals import interval, resampled
-from groundrl.rewards.audit.policy import COST, Policy
 from groundrl.rewards.audit.report import Offence, PolicyResult
-from groundrl.rewards.audit.table import SAME, Table
-from groundrl.rewards.audit.task import Task
+from groundrl.rewards.audit.score_table import SAME, ScoreTable
 
 SHOWN = 3  # completions that are kept of a flagged policy; one of any other
 
 
-def lowest(policies: Sequence[Policy], table: Table) -> float | None:
+def lowest(policies: Sequence[Attack], table: ScoreTable) -> float | None:
     """The least that any policy earns on average, of those that are wrong without saying far too much.
 
     A reward may punish a grid of a hundred boxes or an endless text without bound; measured by that, all else would
@@ -32,24 +32,24 @@ def lowest(policies: Sequence[Policy], table: Table) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
+class Verdicts:
     """Puts the scores of the table on the scale and applies each policy's rule."""
 
-    task: Task
-    table: Table
+    task: AuditTask
+    table: ScoreTable
     worst: float | None
     threshold: float
 
     def gold(self) -> PolicyResult:
         """What gold itself earns."""
-        gold = Policy(name="gold", does="the gold answer", kind="truth", answer=lambda task, index: task.golds[index])
+        gold = Attack(name="gold", does="the gold answer", kind="truth", answer=lambda task, index: task.golds[index])
         return self._judged([gold], self.table.gold[None])[0]
 
-    def results(self, policies: Sequence[Policy]) -> tuple[PolicyResult, ...]:
+    def results(self, policies: Sequence[Attack]) -> tuple[PolicyResult, ...]:
         """One result for each policy, in order."""
         return self._judged(policies, self.table.rows("policies"))
 
-    def _judged(self, policies: Sequence[Policy], rows: Float[np.ndarray, "K E"]) -> tuple[PolicyResult, ...]:
+    def _judged(self, policies: Sequence[Attack], rows: Float[np.ndarray, "K E"]) -> tuple[PolicyResult, ...]:
         draws = resampled(rows, self.table.gold, self.task.blocks, seed=self.task.seed)
         found = []
         for place, policy in enumerate(policies):
@@ -57,7 +57,7 @@ class Judge:
             found.append(self._result(policy, rows[place], own))
         return tuple(found)
 
-    def _result(self, policy: Policy, row: np.ndarray, draws: tuple[np.ndarray, np.ndarray] | None) -> PolicyResult:
+    def _result(self, policy: Attack, row: np.ndarray, draws: tuple[np.ndarray, np.ndarray] | None) -> PolicyResult:
         limits = {"threshold": self.threshold, "cost": 1.0 - COST, "bonus": 1.0}
         blank = PolicyResult(
             name=policy.name, does=policy.does, kind=policy.kind, rule=policy.rule, limit=limits[policy.rule]
@@ -78,7 +78,7 @@ class Judge:
                 result = replace(result, scale_interval=interval((draws[0] - self.worst) / span))
         return replace(result, offences=self._offences(policy, row, valid, SHOWN if result.flagged else 1))
 
-    def _reason(self, policy: Policy, valid: np.ndarray) -> str | None:
+    def _reason(self, policy: Attack, valid: np.ndarray) -> str | None:
         if (reason := policy.unfit(self.task)) is not None:
             return reason
         if policy.touches == "boxes" and not self.table.looks_at_boxes:
@@ -87,12 +87,12 @@ class Judge:
             return "the reward does not look at the words"
         return None if valid.any() else "it changes no example, or the reward gives it no number"
 
-    def _too_much(self, policy: Policy, scale: float) -> bool:
+    def _too_much(self, policy: Attack, scale: float) -> bool:
         if policy.rule == "threshold":
             return scale >= self.threshold - SAME
         return scale > (1.0 - COST if policy.rule == "cost" else 1.0 + SAME)
 
-    def _offences(self, policy: Policy, row: np.ndarray, valid: np.ndarray, count: int) -> tuple[Offence, ...]:
+    def _offences(self, policy: Attack, row: np.ndarray, valid: np.ndarray, count: int) -> tuple[Offence, ...]:
         """The best paid completions, first those of examples that have something to find."""
         nothing = np.array([truth is not None and not len(truth) for truth in self.task.truth])
         order = np.lexsort((-row, nothing, ~valid))[: min(count, int(valid.sum()))]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from groundrl.rewards.audit.audit_task import AuditTask
 from groundrl.rewards.audit.boxes import random_boxes
-from groundrl.rewards.audit.task import Task
 
 
-def reordered(task: Task, index: int) -> list[str | None]:
+def reordered(task: AuditTask, index: int) -> list[str | None]:
     """True boxes and one false box: in order, backwards, and begun in the middle."""
     truth = task.truth[index]
     if truth is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from groundrl.rewards.audit.policy import COST, Kind, Rule
+from groundrl.rewards.audit.attack import COST, Kind, Rule
 
 Interval = tuple[float, float]
 RULE = (

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
+from groundrl.rewards.audit.attack import Attack, needs_reports
+from groundrl.rewards.audit.audit_task import AuditTask
 from groundrl.rewards.audit.boxes import NONE
-from groundrl.rewards.audit.policy import Policy, needs_reports
-from groundrl.rewards.audit.task import Task
 
 _SENTENCE = re.compile(r"[^.;!?\n]++[.;!?]*+\s*+")
 _NEGATION = re.compile(r"\b(?:there (?:is|are) )?(?:no evidence of|no|without|not)\b\s*+", re.IGNORECASE)
@@ -64,10 +64,10 @@ def with_normals(text: str) -> str:
     return f"{text.rstrip()} {NORMALS}"
 
 
-def _spoiled(change: Callable[[str], str], *, boxes: bool = True) -> Callable[[Task, int], str | None]:
+def _spoiled(change: Callable[[str], str], *, boxes: bool = True) -> Callable[[AuditTask, int], str | None]:
     """The gold answer with its words changed; None where that changes nothing. Without `boxes` it states none."""
 
-    def answer(task: Task, index: int) -> str | None:
+    def answer(task: AuditTask, index: int) -> str | None:
         draft = task.drafts[index]
         if task.examples[index].reference.report is None or change(draft.words) == draft.words:
             return None
@@ -87,9 +87,9 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _policy(name: str, does: str, change: Callable[[str], str]) -> Policy:
+def _policy(name: str, does: str, change: Callable[[str], str]) -> Attack:
     """A spoiled reference that must cost something."""
-    return Policy(
+    return Attack(
         name=name,
         does=does,
         kind="truth",
@@ -101,7 +101,7 @@ def _policy(name: str, does: str, change: Callable[[str], str]) -> Policy:
 
 
 POLICIES = (
-    Policy(
+    Attack(
         name="fifty normals",
         does="fifty normal findings and nothing else",
         kind="blind",
@@ -109,7 +109,7 @@ POLICIES = (
         answer=lambda task, index: task.blind(index, NONE, NORMALS) if task.truth[index] is not None else NORMALS,
         excess=True,
     ),
-    Policy(
+    Attack(
         name="reference negated",
         does="the opposite of each sentence of the gold report, and no boxes",
         kind="truth",

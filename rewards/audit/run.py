@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from groundrl.rewards.audit import boxes, checks, constant, fitted, labels, reports, search, texts
+from groundrl.rewards.audit.attack import Attack
+from groundrl.rewards.audit.audit_task import AuditTask
 from groundrl.rewards.audit.bench import Bench
-from groundrl.rewards.audit.judging import Judge, lowest
+from groundrl.rewards.audit.judging import Verdicts, lowest
 from groundrl.rewards.audit.ladder import LEFT_OUT, MOVES
-from groundrl.rewards.audit.policy import Policy
 from groundrl.rewards.audit.report import AuditReport, Check, Rung
-from groundrl.rewards.audit.table import Table, score_all
-from groundrl.rewards.audit.task import Task
+from groundrl.rewards.audit.score_table import ScoreTable, score_all
 from groundrl.rewards.core.glossary import Example
 from groundrl.rewards.core.reward import Reward
 
@@ -34,11 +34,11 @@ def audit(reward: Reward, examples: Sequence[Example], *, threshold: float = 0.5
         raise ValueError(f"the threshold is a share above 0 and at most 1, got {threshold}")
     if not examples:
         raise ValueError("an audit needs at least one example")
-    task, bench = Task(examples, seed=seed), Bench(reward)
+    task, bench = AuditTask(examples, seed=seed), Bench(reward)
     policies = (*FIXED, *_fitted(task, bench))
     table = score_all(task, bench, policies)
     worst = lowest(policies, table)
-    judge = Judge(task=task, table=table, worst=worst, threshold=threshold)
+    judge = Verdicts(task=task, table=table, worst=worst, threshold=threshold)
     results = judge.results(policies)
     gold, repeats = judge.gold(), checks.deterministic(task, bench, table)
     return AuditReport(
@@ -63,7 +63,7 @@ def audit(reward: Reward, examples: Sequence[Example], *, threshold: float = 0.5
     )
 
 
-def _fitted(task: Task, bench: Bench) -> list[Policy]:
+def _fitted(task: AuditTask, bench: Bench) -> list[Attack]:
     reason = fitted.too_small(task)
     found = []
     for name, candidates in FITTED:
@@ -76,7 +76,7 @@ def _fitted(task: Task, bench: Bench) -> list[Policy]:
     return found
 
 
-def _ladder(table: Table) -> tuple[Rung, ...]:
+def _ladder(table: ScoreTable) -> tuple[Rung, ...]:
     """The rungs of what the reward looks at: boxes before words; none where it looks at neither."""
     levels, rungs = (MOVES, "moved") if table.looks_at_boxes else (LEFT_OUT, "left out")
     if not (table.looks_at_boxes or table.looks_at_words) or np.isnan(table.rows(rungs)).all():
@@ -86,7 +86,7 @@ def _ladder(table: Table) -> tuple[Rung, ...]:
     return tuple(Rung(noise=noise, mean=float(row.mean())) for noise, row in zip((0.0, *levels), rows, strict=True))
 
 
-def _noise(task: Task, table: Table, worst: float | None) -> tuple[Check, ...]:
+def _noise(task: AuditTask, table: ScoreTable, worst: float | None) -> tuple[Check, ...]:
     if worst is None:
         return ()
     if table.looks_at_boxes:

@@ -9,12 +9,12 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float
 
+from groundrl.rewards.audit.audit_task import AuditTask
 from groundrl.rewards.audit.boxes import NONE, grid
 from groundrl.rewards.audit.constant import blind, words_for
 from groundrl.rewards.audit.fitted import Candidate
 from groundrl.rewards.audit.labels import in_frame
 from groundrl.rewards.audit.reports import sentences
-from groundrl.rewards.audit.task import Task
 
 GRIDS = (1, 2, 3, 4, 6)
 SIZES = (0.5, 1.0, 1.5)  # times a tile
@@ -23,12 +23,12 @@ MOST_LABELS = 40
 SENTENCES = (1, 2, 4, 8, 16)
 
 
-def candidates(task: Task) -> list[Candidate]:
+def candidates(task: AuditTask) -> list[Candidate]:
     """Everything that is tried; empty where a task has neither boxes, labels nor reports."""
     return [*(_layouts(task) if task.has_boxes else ()), *_labels(task), *(_reports(task) if task.has_reports else ())]
 
 
-def _layouts(task: Task) -> list[Candidate]:
+def _layouts(task: AuditTask) -> list[Candidate]:
     found = []
     for n, size in product(GRIDS, SIZES):
         boxes = grid(n, size=size)
@@ -46,7 +46,7 @@ def central(boxes: Float[np.ndarray, "N 4"], count: int) -> Float[np.ndarray, "K
     return boxes[np.sort(np.argsort(distance, kind="stable")[:count])]
 
 
-def _labels(task: Task) -> list[Candidate]:
+def _labels(task: AuditTask) -> list[Candidate]:
     return [
         Candidate(
             does=f"always the label {label!r}",
@@ -56,7 +56,7 @@ def _labels(task: Task) -> list[Candidate]:
     ]
 
 
-def _reports(task: Task) -> list[Candidate]:
+def _reports(task: AuditTask) -> list[Candidate]:
     """The commonest sentences of the first half's reports, so many of them."""
     drafts = [task.drafts[index] for index in task.fit.tolist()]
     counts = Counter(sentence.strip() for draft in drafts for sentence in sentences(draft.words))
@@ -68,5 +68,5 @@ def _reports(task: Task) -> list[Candidate]:
     return found
 
 
-def _saying(words: str) -> Callable[[Task, int], str | None]:
+def _saying(words: str) -> Callable[[AuditTask, int], str | None]:
     return lambda task, index: task.blind(index, NONE, words) if task.truth[index] is not None else words

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from groundrl.rewards.audit.policy import Policy
-from groundrl.rewards.audit.task import Task, prompt_text
+from groundrl.rewards.audit.attack import Attack
+from groundrl.rewards.audit.audit_task import AuditTask, prompt_text
 
 LONG = 4000  # words
 MALFORMED = (
@@ -18,33 +18,33 @@ MALFORMED = (
 )
 
 
-def _long(task: Task, index: int) -> str:
+def _long(task: AuditTask, index: int) -> str:
     words = prompt_text(task.examples[index]).split() or ["word"]
     return " ".join((words * (LONG // len(words) + 1))[:LONG])
 
 
 POLICIES = (
-    Policy(name="empty", does="no text at all", kind="blind", answer=lambda task, index: ""),
-    Policy(
+    Attack(name="empty", does="no text at all", kind="blind", answer=lambda task, index: ""),
+    Attack(
         name="prompt echoed",
         does="the text of the prompt",
         kind="blind",
         answer=lambda task, index: prompt_text(task.examples[index]),
     ),
-    Policy(
+    Attack(
         name="malformed",
         does=f"one of {len(MALFORMED)} texts that no parser should accept",
         kind="blind",
         answer=lambda task, index: MALFORMED[index % len(MALFORMED)],
     ),
-    Policy(
+    Attack(
         name="very long text",
         does=f"the words of the prompt over and over, {LONG:,} of them",
         kind="blind",
         answer=_long,
         excess=True,
     ),
-    Policy(
+    Attack(
         name="gold inside <think> only",
         does="the gold answer as a thought, and no answer after it",
         kind="truth",

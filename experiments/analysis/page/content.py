@@ -12,7 +12,7 @@ from groundrl.experiments.analysis.page.boxes import box_entries
 from groundrl.experiments.analysis.page.curves import curve_panels
 from groundrl.experiments.analysis.page.last_two_stages import answer_pairs
 from groundrl.experiments.analysis.page.pictures import Pictures
-from groundrl.experiments.analysis.page.token_spans import Pieces
+from groundrl.experiments.analysis.page.token_spans import TokenSpans
 from groundrl.experiments.rescoring.log import Log
 from groundrl.rewards import Completion, Example
 
@@ -27,7 +27,7 @@ def page_content(log: Log, *, limit: int = LIMIT) -> dict[str, Any]:
     if not log.table.num_rows:
         raise ValueError(f"{log.name} has no recorded completions: nothing to look at")
     names = [name[6:] for name in log.table.column_names if name.startswith("parts/") and name.count("/") == 1]
-    pictures, pieces = Pictures(), Pieces.of_run(log.folder)
+    pictures, spans = Pictures(), TokenSpans.of_run(log.folder)
     bounds = _bounds(log.table)
     groups, examples = [], {}
     sizes: list[int] = []
@@ -38,7 +38,7 @@ def page_content(log: Log, *, limit: int = LIMIT) -> dict[str, Any]:
             "step": rows[0]["step"],
             "place": rows[0]["group"],
             "example": example.id,
-            "rows": [completion_entry(row, example, names, pieces) for row in rows],
+            "rows": [completion_entry(row, example, names, spans) for row in rows],
         }
         size = len(json.dumps(entry, ensure_ascii=False).encode())
         if example.id not in examples:
@@ -55,7 +55,7 @@ def page_content(log: Log, *, limit: int = LIMIT) -> dict[str, Any]:
     return {
         "notes": [*log.notes, *_notice(shown, groups)],
         "parts": names,
-        "tokens": pieces.known,
+        "tokens": spans.known,
         "curves": curve_panels(log),
         "images": {name: pictures.data[name] for entry in shown_examples.values() for name in entry["images"]},
         "examples": shown_examples,
@@ -64,9 +64,11 @@ def page_content(log: Log, *, limit: int = LIMIT) -> dict[str, Any]:
     }
 
 
-def completion_entry(row: Mapping[str, Any], example: Example, names: Sequence[str], pieces: Pieces) -> dict[str, Any]:
+def completion_entry(
+    row: Mapping[str, Any], example: Example, names: Sequence[str], spans: TokenSpans
+) -> dict[str, Any]:
     """One completion: text, total, status, advantage, its parts as [value, status, detail], boxes, tokens."""
-    lengths = pieces.lengths(row)
+    lengths = spans.lengths(row)
     return {
         "text": row["text"],
         "reward": _rounded(row.get("reward")),

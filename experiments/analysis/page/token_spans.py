@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Pieces:
+class TokenSpans:
     """Token ids to stretches of text; `known` is false where there is no tokenizer to ask."""
 
     def __init__(self, tokenizer: Any | None) -> None:
@@ -16,7 +16,7 @@ class Pieces:
         self._cache: dict[int, str] = {}
 
     @classmethod
-    def of_run(cls, folder: Path | None) -> Pieces:
+    def of_run(cls, folder: Path | None) -> TokenSpans:
         """By the tokenizer of any of the run's checkpoints; all stages have the same."""
         found = sorted(folder.glob("checkpoints/*/tokenizer.json")) if folder is not None else []
         if not found:

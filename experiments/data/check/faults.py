@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from groundrl.rewards import Completion, DataError, Example, ExampleSource, ImageRef, SoftF1
-from groundrl.rewards.audit.task import prompt_text
+from groundrl.rewards.audit.audit_task import prompt_text
 from groundrl.rollout.io.pictures import stored_image
 from groundrl.rollout.model.policy import Policy
 

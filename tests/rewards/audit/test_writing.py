@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groundrl.rewards import Boxes, Completion, Example, Reference, SoftF1, audit, parse_boxes, pixel, rel1, rel1000
-from groundrl.rewards.audit.task import Task, gold_text
+from groundrl.rewards.audit.audit_task import AuditTask, gold_text
 from groundrl.rewards.audit.writing import Style, take_apart
 
 FORMS = {
@@ -63,7 +63,7 @@ def test_a_negative_gets_the_form_of_the_others():
         box_space=pixel(64, 64),
     )
     negative = Example(id="n", prompt="x", answer="[]", reference=Reference(boxes=empty), box_space=pixel(64, 64))
-    task = Task([negative, positive], seed=0)
+    task = AuditTask([negative, positive], seed=0)
     assert task.blind(0, np.array([[0.0, 0.0, 1.0, 1.0]])) == '[{"bbox_2d": [0, 0, 64, 64], "label": "cell"}]'
 
 
@@ -73,7 +73,7 @@ def test_padding_is_that_of_all_gold_answers():
     boxes = Boxes(xyxy=np.array([[500.0, 500.0, 600.0, 600.0]]), space=rel1000)
     examples = [Example(id=gold, prompt="x", answer=gold, reference=Reference(boxes=boxes)) for gold in golds]
     for order in (examples, examples[::-1]):
-        assert Task(order, seed=0).blind(0, np.zeros((1, 4))) == "1 cell <box>[[000, 000, 000, 000]]</box>"
+        assert AuditTask(order, seed=0).blind(0, np.zeros((1, 4))) == "1 cell <box>[[000, 000, 000, 000]]</box>"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from groundrl.experiments.analysis import open_log
 from groundrl.experiments.analysis.page.build import as_script_data
 from groundrl.experiments.analysis.page.content import page_content
 from groundrl.experiments.analysis.page.pictures import Pictures
-from groundrl.experiments.analysis.page.token_spans import Pieces
+from groundrl.experiments.analysis.page.token_spans import TokenSpans
 from groundrl.experiments.bench.tiny_model import build_tokenizer
 from groundrl.experiments.cli import main as cli
 from groundrl.rewards import Example, ImageRef
@@ -52,7 +52,7 @@ def test_tokens_cover_the_text(text, tmp_path):
     build_tokenizer().save_pretrained(tmp_path / "checkpoints" / "rl")
     tokenizer = build_tokenizer()
     ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    lengths = Pieces.of_run(tmp_path).lengths({"text": text, "token_ids": ids})
+    lengths = TokenSpans.of_run(tmp_path).lengths({"text": text, "token_ids": ids})
     assert len(lengths) == len(ids)
     assert sum(lengths) == len(text.encode("utf-16-le")) // 2
     assert lengths[-1] == 0

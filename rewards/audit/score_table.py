@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from groundrl.rewards.audit.attack import Attack
+from groundrl.rewards.audit.audit_task import AuditTask
 from groundrl.rewards.audit.bench import Bench
 from groundrl.rewards.audit.ladder import box_rungs, probes, report_rungs
-from groundrl.rewards.audit.policy import Policy
 from groundrl.rewards.audit.reordering import reordered
-from groundrl.rewards.audit.task import Task
 
 SAME = 1e-9  # scores that differ by less are equal
 REPEATED = 64  # examples whose texts are kept, to be scored a second time
 
 
-class Table:
+class ScoreTable:
     """Scores `[rows, E]`, the rows in named stretches; `texts[i]` are those of example i < `REPEATED`."""
 
     def __init__(self, sizes: dict[str, int], values: Float[np.ndarray, "N E"], texts: list[list[str | None]]) -> None:
@@ -38,7 +38,7 @@ class Table:
         return bool((np.nan_to_num(np.abs(row - self.gold)) > SAME).any())
 
 
-def score_all(task: Task, bench: Bench, policies: Sequence[Policy]) -> Table:
+def score_all(task: AuditTask, bench: Bench, policies: Sequence[Attack]) -> ScoreTable:
     """Gold, the policies, the ladders, the probes and the reorderings of every example."""
     fit = [policy for policy in policies if policy.unfit(task) is None]
     columns: list[np.ndarray] = []
@@ -58,4 +58,4 @@ def score_all(task: Task, bench: Bench, policies: Sequence[Policy]) -> Table:
         columns.append(bench.score(example, texts))
         if index < REPEATED:
             kept.append(texts)
-    return Table(sizes, np.stack(columns, axis=1), kept)
+    return ScoreTable(sizes, np.stack(columns, axis=1), kept)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from groundrl.rewards.audit.task import Task
+from groundrl.rewards.audit.audit_task import AuditTask
 
 Kind: TypeAlias = Literal["blind", "count", "truth"]
 Rule: TypeAlias = Literal["threshold", "cost", "bonus"]
@@ -25,7 +25,7 @@ COST = 0.05  # share of what gold earns above the worst that a spoiled gold answ
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
+class Attack:
     """One way of answering every example.
 
     `does` says it in a sentence. `unfit` gives the reason why it does not apply to a task, or None. `answer` gives its
@@ -37,18 +37,18 @@ class Policy:
     name: str
     does: str
     kind: Kind
-    answer: Callable[[Task, int], str | None]
-    unfit: Callable[[Task], str | None] = lambda task: None
+    answer: Callable[[AuditTask, int], str | None]
+    unfit: Callable[[AuditTask], str | None] = lambda task: None
     rule: Rule = "threshold"
     touches: Touches = "all"
     excess: bool = False
 
 
-def needs_boxes(task: Task) -> str | None:
+def needs_boxes(task: AuditTask) -> str | None:
     """Why a policy of boxes does not apply, if so."""
     return None if task.has_boxes else "the references have no boxes"
 
 
-def needs_reports(task: Task) -> str | None:
+def needs_reports(task: AuditTask) -> str | None:
     """Why a policy of reports does not apply, if so."""
     return None if task.has_reports else "the references have no report"

@@ -15,7 +15,7 @@ from groundrl.rewards.core.glossary import Example, as_messages
 from groundrl.rewards.library.labels import normalised
 
 
-class Task:
+class AuditTask:
     """The audited examples with their gold answers taken apart.
 
     `truth[i]` are the true boxes `[G, 4]` in the example's `box_space`, as its gold answer states them, else the
