@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from groundrl.experiments.ablation.duplicate_arms import alike
+from groundrl.experiments.ablation.duplicate_arms import duplicate_arm_notes
 from groundrl.experiments.ablation.plan import Job, Plan
 from groundrl.experiments.ablation.progress import estimate, plan_notes
 from groundrl.experiments.ablation.settings import load_sweep_settings
@@ -116,13 +116,13 @@ def test_arms_that_may_not_differ_are_named_whatever_they_are_called():
         ],
         controls=["format_only", "random_reward", "more_sft"],
     )
-    said = dict(note.split(" ", 1) for note in alike(made, ["format"]))
+    said = dict(note.split(" ", 1) for note in duplicate_arm_notes(made, ["format"]))
     assert set(said) == {"format_0.3", "format_0", "tenth", "again", "plain", "format_only"}
     assert said["format_0"] == said["format_0.3"]
     assert said["tenth"].startswith("may not differ from full: its reward is that times 0.1, which advantages")
     assert said["again"].startswith("may not differ from only: its reward is that times 5, which")
     assert said["plain"].startswith("may not differ from only: its reward is that times 10, which")
-    assert {note.split()[0] for note in alike(made, [])} == {"tenth", "again", "plain"}
+    assert {note.split()[0] for note in duplicate_arm_notes(made, [])} == {"tenth", "again", "plain"}
 
 
 @pytest.mark.parametrize(
