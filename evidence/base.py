@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import typer
-from scipy.stats import bootstrap
 
 from groundrl.experiments.config.load import load_config
 from groundrl.experiments.config.model import BASE
 from groundrl.experiments.data import RenderedCells
 from groundrl.experiments.metrics.grounding import set_iou
 from groundrl.experiments.runs.train import train
+from groundrl.rewards.core.intervals import t_interval
 from groundrl.rollout.io.records import write_text
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.sampling.engine import Sampling, seed_key
@@ -68,8 +68,8 @@ def main(steps: int = 500, scenes: int = SCENES, folder: Path = Path("runs/evide
     print(f"base: greedy IoU {before.mean():.4f} on {scenes} fresh rendered scenes; by count {result['iou_by_count']}")
     for rate in (lr, lr / 4):
         gains = greedy_ious(continued(rate, steps=steps, folder=folder), scenes) - before
-        low, high = bootstrap((gains,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
-        result[f"gain at lr {rate:g}"] = {"mean": float(gains.mean()), "ci95": [float(low), float(high)]}
+        low, high = t_interval(gains).tolist()
+        result[f"gain at lr {rate:g}"] = {"mean": float(gains.mean()), "ci95": [low, high]}
         print(f"{steps} more steps at lr {rate:g}: {gains.mean():+.4f} [{low:+.4f}, {high:+.4f}]", flush=True)
     write_text(json.dumps(result, indent=2) + "\n", folder / "base.json")
 

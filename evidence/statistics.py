@@ -17,10 +17,13 @@ import numpy as np
 import typer
 from jaxtyping import Float
 
-from groundrl.experiments.ablation.statistics import ALPHA, holm, power, sign_flip_p, smallest_p, t_interval
+from groundrl.experiments.ablation.statistics import ALPHA, holm, power, sign_flip_p, smallest_p
+from groundrl.rewards.core.intervals import block_interval, t_interval
 from groundrl.rollout.io.records import write_text
 
 EFFECT = 1.2  # d_z
+BLOCKS = (5, 8, 12, 20)
+CROPS, SPREAD, NOISE = 32, 0.1, 0.3  # of a block: its crops, the deviations of its mean and of a crop around it
 
 
 def differences(
@@ -51,6 +54,23 @@ def simulate(sweeps: int, arms: int, seeds: int) -> dict[str, float]:
     }
 
 
+def coverage(blocks: int, *, tries: int, seed: int = 0) -> float:
+    """How often the 95 % interval over so many blocks covers the true mean, here 0.
+
+    A block's crops share its own mean, and a quarter to all of its `CROPS` are there.
+    """
+    rng = np.random.default_rng([seed, blocks])
+    covers = 0
+    for _ in range(tries):
+        counts = rng.integers(CROPS // 4, CROPS + 1, size=blocks)
+        means = rng.normal(scale=SPREAD, size=blocks) + rng.normal(scale=NOISE, size=blocks) / np.sqrt(counts)
+        low, high = block_interval(np.stack([means * counts, counts], axis=1))
+        assert low is not None
+        assert high is not None
+        covers += low <= 0.0 <= high
+    return covers / tries
+
+
 def table(results: list[dict[str, float]]) -> str:
     """Markdown, one row for each number of arms."""
     columns = {
@@ -73,9 +93,11 @@ def table(results: list[dict[str, float]]) -> str:
 def main(sweeps: int = 40_000, seeds: int = 8, folder: Path = Path("runs/evidence")) -> None:
     """Sweeps of 1 to 7 arms."""
     results = [simulate(sweeps, arms, seeds) for arms in range(1, 8)]
-    content = {"schema": 1, "sweeps": sweeps, "seeds": seeds, "effect": EFFECT, "rows": results}
+    covers = {blocks: coverage(blocks, tries=sweeps // 2) for blocks in BLOCKS}
+    content = {"schema": 1, "sweeps": sweeps, "seeds": seeds, "effect": EFFECT, "rows": results, "blocks": covers}
     write_text(json.dumps(content, indent=2) + "\n", folder / "statistics.json")
     print(table(results))
+    print("\nCoverage of the interval over blocks: " + ", ".join(f"{share:.3f} at {n}" for n, share in covers.items()))
     print(f"\nA paired t test over {seeds} seeds has a power of {power(EFFECT, seeds):.3f} in theory.")
 
 

@@ -90,7 +90,7 @@ for row, advantage in sorted(zip(rows, by_hand, strict=True), key=lambda pair: -
 # %% [markdown]
 # ## Did it help?
 #
-# The difference on the test crops, with a bootstrap interval over the image's tiles, which share no pixel.
+# The difference on the test crops, with Student's t interval over the image's tiles, which share no pixel.
 # Overlapping crops are not independent, so an interval over crops would be too narrow.
 
 # %%

@@ -18,9 +18,9 @@ from groundrl.experiments.ablation.statistics import (
     seeds_range,
     sign_flip_p,
     smallest_p,
-    t_interval,
     too_wide,
 )
+from groundrl.rewards.core.intervals import t_interval
 
 FULL = "full"  # every other arm is compared with it
 START = "start"  # the common checkpoint: shown, not tested

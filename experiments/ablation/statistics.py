@@ -10,7 +10,8 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-LEVEL = 0.95
+from groundrl.rewards.core.intervals import LEVEL
+
 ALPHA = 0.05
 POWER = 0.8
 EXACT_SEEDS = 12  # up to here every sign pattern is tried: 2^12
@@ -18,18 +19,6 @@ RANDOM_FLIPS = 9_999
 RESAMPLES = 9_999
 TOO_WIDE = 3.0  # a range of seeds whose ends differ by more than this factor plans nothing
 MOST_SEEDS = 100_000
-
-
-def t_interval(values_S: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch 2"]:
-    """Student's 95 % interval of the mean over the last axis; nan for a single value."""
-    from scipy.stats import t
-
-    seeds = values_S.shape[-1]
-    if seeds < 2:
-        return np.full((*values_S.shape[:-1], 2), np.nan)
-    half = t.ppf((1 + LEVEL) / 2, seeds - 1) * values_S.std(axis=-1, ddof=1) / math.sqrt(seeds)
-    mean = values_S.mean(axis=-1)
-    return np.stack([mean - half, mean + half], axis=-1)
 
 
 def hierarchical_interval(

@@ -17,6 +17,7 @@ from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.config.stage import RLStage
 from groundrl.experiments.drawing.curves import SMOOTHING, part_names, smooth
 from groundrl.experiments.runs.reader import RUNS, Run, load_run
+from groundrl.rewards.core.intervals import t_interval
 
 Points = dict[int, tuple[float, float]]
 AXES = {"step": "step", "samples": "completions sampled", "seconds": "seconds of training"}
@@ -225,10 +226,8 @@ def _draw(axes: Axes, arm: SeedRuns, seeds: Sequence[Points], colour: str, **sty
     mean = values.mean(axis=0)
     axes.plot(across.mean(axis=0), mean, color=colour, label=arm.label, linewidth=1.8, **style)
     if len(values) > 1:
-        from scipy.stats import t
-
-        half = t.ppf(0.975, len(values) - 1) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
-        axes.fill_between(across.mean(axis=0), mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+        low, high = t_interval(values.T).T
+        axes.fill_between(across.mean(axis=0), low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def _explain(figure: Figure, arms: Sequence[SeedRuns]) -> None:

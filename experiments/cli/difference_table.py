@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from groundrl.rewards.core.intervals import FEWEST_BLOCKS
+
 
 def difference_table(content: Mapping[str, Any]) -> Any:
     """Each stage's metrics and the difference with its 95 % interval."""
     from rich.table import Table
 
     stages = content["stages"]
-    table = Table(title=f"{content['num_examples']} test examples in {content['num_blocks']} blocks")
+    title = f"{content['num_examples']} test examples in {content['num_blocks']} blocks"
+    if content["num_blocks"] < FEWEST_BLOCKS:
+        title += f": an interval over fewer than {FEWEST_BLOCKS} is not to be trusted"
+    table = Table(title=title)
     table.add_column("metric")
     for stage in stages:
         table.add_column(stage, justify="right")

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.evals.tables import shown, table
 from groundrl.experiments.metrics import METRICS, RENAMED, Metric
-from groundrl.experiments.metrics.bootstrap import block_sums, interval
+from groundrl.rewards.core.intervals import block_interval, block_sums
 from groundrl.rollout.io.records import write_text
 
 TIE = 1e-3  # nats: two tokens this near in log-probability may change places with the order of a sum
@@ -54,7 +54,8 @@ def comparison_markdown(content: Mapping[str, Any]) -> str:
         f"# {content['to']['model']} minus {content['from']['model']}",
         "",
         f"`{content['to']['folder']}` minus `{content['from']['folder']}`, paired by example; 95 % interval: "
-        "percentile bootstrap over independent blocks. An interval without 0 is more than chance.",
+        "Student's t over independent blocks (fewer than 5: *, not to be trusted). "
+        "An interval without 0 is more than chance.",
         "",
     ]
     rows = [
@@ -117,7 +118,7 @@ def _difference(metric: Metric, pairs: list[tuple[list[float], list[float], str]
         return np.asarray(metric.figure(both[..., width:]) - metric.figure(both[..., :width]))
 
     value = float(figure(sums.sum(axis=0)))
-    return {"value": value, "ci95": interval(sums, figure), "n": len(pairs), "num_blocks": len(sums)}
+    return {"value": value, "ci95": block_interval(sums, figure), "n": len(pairs), "num_blocks": len(sums)}
 
 
 def _predictions(first: Path, second: Path) -> dict[str, int]:

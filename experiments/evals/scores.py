@@ -11,8 +11,8 @@ from jaxtyping import Float
 
 from groundrl.experiments.evals.config import DataSet
 from groundrl.experiments.metrics import METRICS, Answered, Metric, Tools
-from groundrl.experiments.metrics.bootstrap import block_sums, interval, ratio
 from groundrl.experiments.metrics.grounding import SIZES, sizes, true_box_ious
+from groundrl.rewards.core.intervals import block_interval, block_sums, ratio
 
 Values = Float[np.ndarray, "N S"]
 
@@ -87,7 +87,7 @@ def figure_of(metric: Metric, values: Values, blocks: Sequence[str]) -> dict[str
     value = float(metric.figure(total))
     return {
         "value": value if np.isfinite(value) else None,
-        "ci95": interval(sums, metric.figure),
+        "ci95": block_interval(sums, metric.figure),
         "n": int(applies.sum()) - failed,
         "num_blocks": len(sums),
         **({"failed": failed} if metric.failed is not None else {}),
@@ -132,7 +132,7 @@ def _object_figures(rows: Sequence[tuple[str, float]]) -> dict[str, Any]:
         sums = block_sums(np.array([[value, 1.0] for value in values]), [block for block, _ in rows])
         result[name] = {
             "value": float(ratio(sums.sum(axis=0))),
-            "ci95": interval(sums),
+            "ci95": block_interval(sums),
             "n": len(rows),
             "num_blocks": len(sums),
         }

@@ -7,6 +7,7 @@ from typing import Any
 
 from groundrl.experiments.evals.medmo_tables import NOTE, beside
 from groundrl.experiments.metrics import METRICS
+from groundrl.rewards.core.intervals import FEWEST_BLOCKS
 
 
 def markdown(content: Mapping[str, Any]) -> str:
@@ -17,7 +18,8 @@ def markdown(content: Mapping[str, Any]) -> str:
 def _lines(content: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {content['name']}: {content['model']}"
     yield ""
-    yield "Value, 95 % interval (percentile bootstrap over independent blocks), n examples, blocks; shares in percent."
+    yield "Value, 95 % interval (Student's t over independent blocks; * fewer than 5: not to be trusted), n examples, "
+    yield "blocks; shares in percent."
     for title, key in (("Data set", "datasets"), ("Task, all its data sets", "tasks")):
         rows = [
             [name, metric, *shown(metric, found)]
@@ -69,7 +71,7 @@ def _published(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def shown(metric: str, found: Mapping[str, Any], *, signed: bool = False) -> list[str]:
-    """Value, interval, n, blocks as text."""
+    """Value, interval (a star where it is over too few blocks), n, blocks as text."""
     percent = METRICS[metric].percent
     lo, hi = found["ci95"]
 
@@ -78,7 +80,8 @@ def shown(metric: str, found: Mapping[str, Any], *, signed: bool = False) -> lis
             return "-"
         return f"{100 * value:{'+' if signed else ''}.1f}" if percent else f"{value:{'+' if signed else ''}.3f}"
 
-    span = "-" if lo is None or hi is None else f"[{number(lo)}, {number(hi)}]"
+    doubt = "*" * (found["num_blocks"] < FEWEST_BLOCKS)
+    span = "-" if lo is None or hi is None else f"[{number(lo)}, {number(hi)}]{doubt}"
     return [number(found["value"]), span, str(found["n"]), str(found["num_blocks"])]
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.experiments.metrics.bootstrap import ratio
 from groundrl.experiments.metrics.metric import Answered, Metric, Statistics, Tools, f1_of, mean_f1, rows_of, said
+from groundrl.rewards.core.intervals import ratio
 from groundrl.rewards.library.labels import canonical, label_set
 
 

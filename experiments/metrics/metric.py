@@ -1,7 +1,7 @@
 """What a metric is: numbers that each answer adds to sums, and a figure of the sums.
 
 So a mean, an F1 over a data set and BLEU are one kind of thing: any of them can be taken over any part of the data, and
-its interval is that of the sums (`experiments/intervals.py`).
+its interval is that of the sums (`rewards/core/intervals.py`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.experiments.metrics.bootstrap import Statistic, ratio
 from groundrl.rewards import Completion, Example, Reward
+from groundrl.rewards.core.intervals import Statistic, ratio
 
 Statistics = Float[np.ndarray, "N S"]
 

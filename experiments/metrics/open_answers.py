@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
-from groundrl.experiments.metrics.bootstrap import ratio
 from groundrl.experiments.metrics.metric import Answered, Metric, Statistics, Tools, mean_of, references, rows_of, said
 from groundrl.rewards import Completion, Example
+from groundrl.rewards.core.intervals import ratio
 from groundrl.rewards.library.labels import normalised
 from groundrl.rewards.run.execute import score_completions
 

@@ -11,7 +11,6 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from groundrl.experiments.config.run import EvaluationConfig
-from groundrl.experiments.metrics.bootstrap import block_sums, interval, ratio
 from groundrl.experiments.metrics.grounding import set_iou
 from groundrl.rewards import (
     Completion,
@@ -23,6 +22,7 @@ from groundrl.rewards import (
     Reward,
     Scorer,
 )
+from groundrl.rewards.core.intervals import block_interval, block_sums, ratio
 from groundrl.rollout.io.records import completion_columns
 from groundrl.rollout.model.loader import Loader
 from groundrl.rollout.sampling.engine import Engine, Sampling, seed_key
@@ -167,7 +167,7 @@ def summarize(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict
 def difference(
     before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], metric: str
 ) -> dict[str, Any] | None:
-    """Mean paired difference over examples and its 95 % interval: percentile bootstrap over independent blocks."""
+    """Mean paired difference over examples and its 95 % interval: Student's t over independent blocks."""
     first, second = per_example(before, metric), per_example(after, metric)
     shared = [example for example in first if example in second]
     if not shared:
@@ -175,15 +175,15 @@ def difference(
     blocks = {row["index"]: row["block"] for row in after}
     changes = np.array([[second[example] - first[example], 1.0] for example in shared])
     sums = block_sums(changes, [blocks[example] for example in shared])
-    return {"mean": float(ratio(sums.sum(axis=0))), "ci95": interval(sums), "num_blocks": len(sums)}
+    return {"mean": float(ratio(sums.sum(axis=0))), "ci95": block_interval(sums), "num_blocks": len(sums)}
 
 
 def level(rows: Sequence[Mapping[str, Any]], metric: str) -> list[float | None]:
-    """The 95 % interval of a metric's mean over examples: percentile bootstrap over independent blocks."""
+    """The 95 % interval of a metric's mean over examples: Student's t over independent blocks."""
     values = per_example(rows, metric)
     blocks = {row["index"]: row["block"] for row in rows}
     sums = block_sums(np.array([[value, 1.0] for value in values.values()]), [blocks[example] for example in values])
-    return interval(sums)
+    return block_interval(sums)
 
 
 def report(stages: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Sequence[str]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from groundrl.rewards.audit.attack import COST, Attack
 from groundrl.rewards.audit.audit_task import AuditTask
-from groundrl.rewards.audit.intervals import interval, resampled
-from groundrl.rewards.audit.report import Offence, PolicyResult
+from groundrl.rewards.audit.report import Interval, Offence, PolicyResult
 from groundrl.rewards.audit.score_table import SAME, ScoreTable
+from groundrl.rewards.core.intervals import block_interval, block_sums
 
 SHOWN = 3  # completions that are kept of a flagged policy; one of any other
 
@@ -50,14 +50,9 @@ class Verdicts:
         return self._judged(policies, self.table.rows("policies"))
 
     def _judged(self, policies: Sequence[Attack], rows: Float[np.ndarray, "K E"]) -> tuple[PolicyResult, ...]:
-        draws = resampled(rows, self.table.gold, self.task.blocks, seed=self.task.seed)
-        found = []
-        for place, policy in enumerate(policies):
-            own = None if draws is None else (draws[0][:, place], draws[1][:, place])
-            found.append(self._result(policy, rows[place], own))
-        return tuple(found)
+        return tuple(self._result(policy, row) for policy, row in zip(policies, rows, strict=True))
 
-    def _result(self, policy: Attack, row: np.ndarray, draws: tuple[np.ndarray, np.ndarray] | None) -> PolicyResult:
+    def _result(self, policy: Attack, row: Float[np.ndarray, " E"]) -> PolicyResult:
         limits = {"threshold": self.threshold, "cost": 1.0 - COST, "bonus": 1.0}
         blank = PolicyResult(
             name=policy.name, does=policy.does, kind=policy.kind, rule=policy.rule, limit=limits[policy.rule]
@@ -67,16 +62,21 @@ class Verdicts:
         if reason is not None:
             return replace(blank, reason=reason)
         mean, gold = float(row[valid].mean()), float(self.table.gold[valid].mean())
-        result = replace(blank, num_examples=int(valid.sum()), mean=mean)
-        if draws is not None:
-            result = replace(result, interval=interval(draws[0]))
+        result = replace(blank, num_examples=int(valid.sum()), mean=mean, interval=self._interval(row, None, valid))
         if self.worst is not None and gold - self.worst > SAME:
             scale = (mean - self.worst) / (gold - self.worst)
-            result = replace(result, scale=scale, flagged=self._too_much(policy, scale))
-            if draws is not None:
-                span = np.where(draws[1] - self.worst > SAME, draws[1] - self.worst, np.nan)
-                result = replace(result, scale_interval=interval((draws[0] - self.worst) / span))
+            span = self._interval(row - self.worst, self.table.gold - self.worst, valid)
+            result = replace(result, scale=scale, scale_interval=span, flagged=self._too_much(policy, scale))
         return replace(result, offences=self._offences(policy, row, valid, SHOWN if result.flagged else 1))
+
+    def _interval(
+        self, above_E: Float[np.ndarray, " E"], below_E: Float[np.ndarray, " E"] | None, valid: np.ndarray
+    ) -> Interval | None:
+        """That of the sum of `above` over the sum of `below`, or over the number of valid examples."""
+        terms = np.stack([above_E, np.ones_like(above_E) if below_E is None else below_E], axis=-1)
+        sums = block_sums(terms[valid], [self.task.blocks[index] for index in np.flatnonzero(valid)])
+        low, high = block_interval(sums)
+        return None if low is None or high is None else (low, high)
 
     def _reason(self, policy: Attack, valid: np.ndarray) -> str | None:
         if (reason := policy.unfit(self.task)) is not None:

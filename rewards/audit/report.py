@@ -34,7 +34,7 @@ class PolicyResult:
 
     `kind`: `blind`, `count` (told only the number of true boxes) or `truth` (the gold answer, spoiled). `reason` says
     why it does not apply, and then the numbers are None. `scale` is its share, `limit` the share at which `rule` flags
-    it. Intervals are 95 %, by bootstrap over blocks; None with fewer than two. `offences`: its best paid completions.
+    it. Intervals are 95 %, Student's t over blocks; None with fewer than two. `offences`: its best paid completions.
     """
 
     name: str

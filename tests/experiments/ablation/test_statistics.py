@@ -20,26 +20,11 @@ from groundrl.experiments.ablation.statistics import (
     seeds_range,
     sign_flip_p,
     smallest_p,
-    t_interval,
     too_wide,
 )
 
 values = st.lists(st.floats(-10, 10, allow_subnormal=False), min_size=2, max_size=9).map(np.array)
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=8).map(np.array)
-
-
-def test_t_interval_by_hand():
-    # 1, 2, 3: mean 2, sd 1, se 1/sqrt(3) = 0.57735; t(0.975, 2) = 4.30265; half 2.48414
-    assert t_interval(np.array([1.0, 2.0, 3.0])) == pytest.approx([-0.48414, 4.48414], abs=1e-5)
-    assert np.isnan(t_interval(np.array([1.0]))).all()
-
-
-@given(values)
-def test_t_interval_is_scipys(x):
-    if np.ptp(x) > 1e-6:
-        expected = stats.t.interval(0.95, len(x) - 1, loc=x.mean(), scale=stats.sem(x))
-        assert t_interval(x) == pytest.approx(expected)
-        assert t_interval(np.stack([x, x]))[1] == pytest.approx(expected)
 
 
 def test_sign_flip_by_hand():

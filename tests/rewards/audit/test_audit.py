@@ -23,7 +23,6 @@ from groundrl.rewards import (
     rel1000,
     reward,
 )
-from groundrl.rewards.audit.intervals import interval, resampled
 
 
 def shares(report: AuditReport) -> dict[str, float | None]:
@@ -232,29 +231,3 @@ def test_the_search_finds_where_objects_always_are(scenes):
     assert found["search"].scale > 0.95
     assert "1 of the 9 boxes of a 3x3 grid" in found["search"].does
     assert found["centre box"].scale < 0.5
-
-
-def test_intervals_are_those_of_scipy():
-    """Ratio of sums over blocks of unequal size, against scipy's paired percentile bootstrap."""
-    from scipy.stats import bootstrap
-
-    rng = np.random.default_rng(0)
-    blocks = [f"b{k}" for k in rng.integers(0, 25, 200)]
-    values = rng.normal(size=(2, 200)) + np.array([int(b[1:]) / 10 for b in blocks])
-    values[1, :50] = np.nan
-    draws, _ = resampled(values, np.ones(200), blocks, seed=0)
-    for place, row in enumerate(values):
-        valid = ~np.isnan(row)
-        names = sorted(set(blocks))
-        inside = [np.array([b == name for b in blocks]) & valid for name in names]
-        sums, counts = np.array([row[i].sum() for i in inside]), np.array([i.sum() for i in inside], dtype=float)
-        expected = bootstrap(
-            (sums, counts),
-            lambda s, n, axis: s.sum(axis=axis) / n.sum(axis=axis),
-            paired=True,
-            method="percentile",
-            n_resamples=5000,
-            rng=np.random.default_rng(1),
-        ).confidence_interval
-        assert interval(draws[:, place]) == pytest.approx(tuple(expected), abs=0.04)
-    assert resampled(values, np.ones(200), ["one"] * 200, seed=0) is None
