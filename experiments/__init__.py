@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from groundrl.experiments.ablation.compare import limits
-    from groundrl.experiments.ablation.statistics import holm, power, sign_flip_p
+    from groundrl.experiments.ablation.statistics import holm, power, sign_flip_p, t_interval
     from groundrl.experiments.ablation.sweep import Sweep, load_sweep, sweep
     from groundrl.experiments.analysis.compare_runs import plot_field, plot_held_out, plot_reward, runs_at
     from groundrl.experiments.analysis.open_log import open_log
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from groundrl.experiments.runs.figures import before_and_after
     from groundrl.experiments.runs.reader import Run, load_run
     from groundrl.experiments.runs.train import resume, train
-    from groundrl.rewards.core.intervals import t_interval
 
 _HOME = {
     "CellSettings": "data.cells_benchmark.sample",
@@ -64,7 +63,7 @@ _HOME = {
     "runs_at": "analysis.compare_runs",
     "sign_flip_p": "ablation.statistics",
     "sweep": "ablation.sweep",
-    "t_interval": "ablation.compare",
+    "t_interval": "ablation.statistics",
     "train": "runs.train",
     "write_page": "analysis.page",
 }

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from groundrl.rewards.core.intervals import LEVEL
+from groundrl.rewards.core.intervals import t_interval as t_interval  # offered with the rest
 
 ALPHA = 0.05
 POWER = 0.8

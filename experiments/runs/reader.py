@@ -142,7 +142,7 @@ class Run:
 def _check_schema(folder: Path) -> None:
     """ConfigError for the run of a version whose files this one does not know."""
     path = folder / "environment.json"
-    environment = json.loads(path.read_text()) if path.is_file() else {"schema": SCHEMA_VERSION}
+    environment: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"schema": SCHEMA_VERSION}
     if environment["schema"] > SCHEMA_VERSION:
         writer = f"groundrl {environment['packages']['groundrl']}"
         raise ConfigError(
