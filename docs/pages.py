@@ -19,6 +19,13 @@ ROOT_PAGES = {
 ROOMS = ("rewards", "rollout", "algorithms", "experiments")
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """The page of all configuration keys stands before the FAQ, where it has been generated."""
+    if (ROOT / "docs" / "configuration.md").is_file() and config.nav is not None:
+        config.nav.insert(4, {"All configuration keys": "configuration.md"})
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages to those that lie in docs/."""
     for name, page in ROOT_PAGES.items():
