@@ -51,7 +51,7 @@ def _logprob_gaps(dtype: Any) -> dict[str, float]:
     from groundrl.rollout.sampling.engine import Sampling
     from groundrl.rollout.sampling.local import LocalEngine
 
-    examples = [NucleiCrops("test", seed=0)[place] for place in range(4)]
+    examples = [NucleiCrops("test", seed=0)[index] for index in range(4)]
     policy = Policy.load(BASE, dtype=dtype)
     policy.model.to("cuda")
     groups = list(

@@ -139,9 +139,9 @@ def kill_runs(algorithm: str, kills: int, folder: Path, rng: random.Random) -> d
             shutil.rmtree(run)
         else:
             ends[-1]["kills"] += 1
-            place = "in a checkpoint's write" if dies else reached(run)
-            killed.append({"run": len(ends), "seconds": used, "place": place})
-            print(f"{algorithm}: kill {len(killed)}, {place}", flush=True)
+            index = "in a checkpoint's write" if dies else reached(run)
+            killed.append({"run": len(ends), "seconds": used, "place": index})
+            print(f"{algorithm}: kill {len(killed)}, {index}", flush=True)
     return {"seconds": whole, "expected": expected, "kills": killed, "runs": ends}
 
 

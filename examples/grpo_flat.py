@@ -82,7 +82,7 @@ def grpo(
                 plain = ratio * advantage[:, None]
                 clipped = ratio.clamp(1 - CLIP_LOW, 1 + CLIP_HIGH) * advantage[:, None]
                 share = -(torch.minimum(plain, clipped) * mask).sum() / tokens
-                share.backward()  # gradients add up over the groups
+                share.backward()  # type: ignore[no-untyped-call]  # gradients add up over the groups
                 loss += share.item()
             torch.nn.utils.clip_grad_norm_(parameters, max_norm=1.0)
             optimizer.step()

@@ -89,7 +89,7 @@ def check_arm(arm: Arm, base: RunConfig) -> RunConfig:
 
 def rl_stages(base: RunConfig) -> list[Any]:
     """What an arm runs: the first RL stage and all that follow; what comes before is run once per seed."""
-    first = next((place for place, stage in enumerate(base.stages) if isinstance(stage, RLStage)), None)
+    first = next((index for index, stage in enumerate(base.stages) if isinstance(stage, RLStage)), None)
     if first is None:
         raise ConfigError("the base of a sweep needs an RL stage")
     return list(base.stages[first:])

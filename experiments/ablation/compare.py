@@ -143,7 +143,7 @@ def _comparison(
 
 def _paired(arm: Values, full: Values, blocks: Mapping[int, str]) -> tuple[np.ndarray, np.ndarray]:
     """Differences on the same test examples, summed by block, and how many; all blocks, in one order."""
-    names = {name: place for place, name in enumerate(sorted(set(blocks.values())))}
+    names = {name: index for index, name in enumerate(sorted(set(blocks.values())))}
     sums, counts = np.zeros(len(names)), np.zeros(len(names))
     for example in arm.keys() & full.keys():
         sums[names[blocks[example]]] += arm[example] - full[example]

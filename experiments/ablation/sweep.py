@@ -135,10 +135,10 @@ def load_sweep(folder: Path | str) -> Sweep:
 
 def shard_of(seeds: tuple[int, ...], shard: tuple[int, int]) -> tuple[int, ...]:
     """The seeds of one machine of several: a seed stays whole, for its arms share a checkpoint and are paired."""
-    place, machines = shard
-    if not 1 <= place <= machines <= len(seeds):
-        raise ConfigError(f"a shard is i/n with 1 <= i <= n, n at most the {len(seeds)} seeds, got {place}/{machines}")
-    return seeds[place - 1 :: machines]
+    index, machines = shard
+    if not 1 <= index <= machines <= len(seeds):
+        raise ConfigError(f"a shard is i/n with 1 <= i <= n, n at most the {len(seeds)} seeds, got {index}/{machines}")
+    return seeds[index - 1 :: machines]
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -99,8 +99,8 @@ def plot_field(runs: Sequence[Run], field: str, title: str, *, x: str = "step") 
 def plot_held_out(runs: Sequence[Run], *, metric: str = "iou_mean_greedy", x: str = "step") -> Figure:
     """A metric on held-out examples, at each evaluation; not smoothed."""
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for place, arm in enumerate(arms := arms_of(runs)):
-        _draw(axes, arm, [_evaluations(run, metric, x) for run in arm.runs], f"C{place}", marker="o")
+    for index, arm in enumerate(arms := arms_of(runs)):
+        _draw(axes, arm, [_evaluations(run, metric, x) for run in arm.runs], f"C{index}", marker="o")
     _finish(axes, AXES[x], f"{metric}, held out (not smoothed)")
     _explain(figure, arms)
     return figure
@@ -114,13 +114,13 @@ def plot_proxy(runs: Sequence[Run], *, metric: str = "iou_mean_greedy") -> Figur
     thin line one seed; an arm of a sweep begins at the checkpoint that all share.
     """
     figure, axes = plt.subplots(figsize=(6, 5), layout="constrained")
-    for place, arm in enumerate(arms_of(runs)):
+    for index, arm in enumerate(arms_of(runs)):
         seeds = [_proxy(run, metric) for run in arm.runs]
         for points in seeds if len(seeds) > 1 else ():
-            axes.plot(*np.array([points[key] for key in sorted(points)]).reshape(-1, 2).T, color=f"C{place}", alpha=0.3)
+            axes.plot(*np.array([points[key] for key in sorted(points)]).reshape(-1, 2).T, color=f"C{index}", alpha=0.3)
         if shared := sorted(set.intersection(*(set(points) for points in seeds))):
             mean = np.array([[points[key] for key in shared] for points in seeds]).mean(axis=0)
-            axes.plot(*mean.T, "o-", color=f"C{place}", label=arm.label)
+            axes.plot(*mean.T, "o-", color=f"C{index}", label=arm.label)
     _finish(axes, f"reward in training (centred mean of {SMOOTHING} steps)", f"{metric}, held out")
     return figure
 
@@ -162,8 +162,8 @@ def _figure(panels: dict[str, str], runs: Sequence[Run], x: str) -> Figure:
     figure, grid = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
     arms = arms_of(runs)
     for axes, (title, field) in zip(grid.flat, panels.items(), strict=False):
-        for place, arm in enumerate(arms):
-            _draw(axes, arm, [_placed(run, _track(run, field), x) for run in arm.runs], f"C{place}")
+        for index, arm in enumerate(arms):
+            _draw(axes, arm, [_placed(run, _track(run, field), x) for run in arm.runs], f"C{index}")
         _finish(axes, AXES[x], f"centred mean of {SMOOTHING} steps")
         axes.set_title(title, fontsize=10)
     for empty in list(grid.flat)[len(panels) :]:

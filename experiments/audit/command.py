@@ -52,8 +52,8 @@ def named_reward(named: str, *, data: str | None, seed: int) -> tuple[Reward, Ex
         reward = build_reward(config, folder)
         if reward is None:
             raise ConfigError(f"{named} has no reward to audit")
-        own, place = (given, base) if given is not None else (_train_data(config), folder)
-        return reward, _load(own, seed=seed, base=place)
+        own, index = (given, base) if given is not None else (_train_data(config), folder)
+        return reward, _load(own, seed=seed, base=index)
     return parse_reward(named), _load(given or DEFAULT_DATA, seed=seed, base=base)
 
 

@@ -42,14 +42,14 @@ def draw_audit(report: AuditReport, examples: Sequence[Example], path: Path) -> 
 
 
 def _bars(axes: Axes, report: AuditReport, shown: Sequence[PolicyResult]) -> None:
-    places = range(len(shown))
+    indices = range(len(shown))
     scales = [own.scale or 0.0 for own in shown]
-    axes.barh(places, scales, color=[COLOURS[own.kind] for own in shown], alpha=0.85)
-    for place, own in zip(places, shown, strict=True):
+    axes.barh(indices, scales, color=[COLOURS[own.kind] for own in shown], alpha=0.85)
+    for index, own in zip(indices, shown, strict=True):
         if own.scale_interval is not None:
-            axes.plot(own.scale_interval, (place, place), color="black", linewidth=1)
-        axes.plot((own.limit, own.limit), (place - 0.45, place + 0.45), color="0.15", linewidth=2)
-    axes.set_yticks(list(places), [f"{own.name}{' (flagged)' if own.flagged else ''}" for own in shown], fontsize=8)
+            axes.plot(own.scale_interval, (index, index), color="black", linewidth=1)
+        axes.plot((own.limit, own.limit), (index - 0.45, index + 0.45), color="0.15", linewidth=2)
+    axes.set_yticks(list(indices), [f"{own.name}{' (flagged)' if own.flagged else ''}" for own in shown], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(1.0, color="#2a9d4e", linewidth=1)
     axes.set_xlim(min(-0.02, *scales, 0.0), max(1.05, *scales, 1.0))

@@ -30,8 +30,8 @@ def bench_data(folder: Path = Path(), samples: int = SAMPLES) -> dict[str, float
     above the level before the file was opened. `samples_per_second`: through all of it. `same_order`: 1 where both
     processes saw the same examples in the same order.
     """
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "samples.jsonl"
+    with tempfile.TemporaryDirectory() as index:
+        path = Path(index) / "samples.jsonl"
         write_samples(path, samples)
         first, second = (_process(path) for _ in range(2))
         size = path.stat().st_size

@@ -86,14 +86,14 @@ def stages_figure(evaluation: Mapping[str, Any]) -> Figure:
     figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
     stages = list(evaluation["stages"])
     for offset, (metric, label) in enumerate((("iou_mean", "sampled at T = 1"), ("iou_mean_greedy", "greedy"))):
-        shown = [(place, stage) for place, stage in enumerate(stages) if metric in evaluation["stages"][stage]]
+        shown = [(index, stage) for index, stage in enumerate(stages) if metric in evaluation["stages"][stage]]
         values = [evaluation["stages"][stage][metric] for _, stage in shown]
         ends = [evaluation["ci95"][stage][metric] for _, stage in shown]
         known = [(low, high) if low is not None else (v, v) for v, (low, high) in zip(values, ends, strict=True)]
         bars = [[v - low for v, (low, _) in zip(values, known, strict=True)]]
         bars.append([high - v for v, (_, high) in zip(values, known, strict=True)])
-        places = [place + 0.12 * offset - 0.06 for place, _ in shown]
-        axes.errorbar(places, values, yerr=bars, fmt="o-", markersize=4, linewidth=1, capsize=3, label=label)
+        indices = [index + 0.12 * offset - 0.06 for index, _ in shown]
+        axes.errorbar(indices, values, yerr=bars, fmt="o-", markersize=4, linewidth=1, capsize=3, label=label)
     axes.set_xticks(range(len(stages)), [f"after {stage}" for stage in stages])
     axes.set_xlim(-0.5, len(stages) - 0.5)
     axes.set_ylabel(f"IoU of {evaluation['num_examples']} test examples")

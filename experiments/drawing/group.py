@@ -17,9 +17,9 @@ def group_figure(example: Example, rows: Sequence[Mapping[str, Any]]) -> Figure:
     lines = -(-len(rows) // 4)
     figure = plt.figure(figsize=(12, 3.6 * lines), layout="constrained")
     axes = figure.subplots(lines, 4, squeeze=False).flatten()
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         completion = Completion(text=row["text"], box_space=example.box_space)
-        draw_boxes(axes[place], example, completion, _caption(row))
+        draw_boxes(axes[index], example, completion, _caption(row))
     for empty in axes[len(rows) :]:
         empty.set_axis_off()
     figure.suptitle(f"{example.id}: solid is the truth, dashed the answer", fontsize=9, color="0.4")

@@ -26,13 +26,13 @@ def draw(content: Mapping[str, Any], path: Path) -> None:
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (name, percent, chosen) in zip(axes, panels, strict=False):
         scale = 100.0 if percent else 1.0
-        for place, found in enumerate(chosen.values()):
+        for index, found in enumerate(chosen.values()):
             value, (lo, hi) = found["value"], found["ci95"]
             if value is None:
                 continue
             if lo is not None and hi is not None:
-                axis.plot([scale * lo, scale * hi], [place, place], color="#4a7fb5", linewidth=2.2)
-            axis.plot([scale * value], [place], "o", color="#173f66", markersize=5)
+                axis.plot([scale * lo, scale * hi], [index, index], color="#4a7fb5", linewidth=2.2)
+            axis.plot([scale * value], [index], "o", color="#173f66", markersize=5)
         axis.set_yticks(range(len(chosen)), [f"{metric} (n {found['n']})" for metric, found in chosen.items()])
         axis.set_ylim(len(chosen) - 0.5, -0.5)
         if percent:

@@ -45,11 +45,11 @@ def beside(model: str, datasets: Mapping[str, Mapping[str, Any]]) -> dict[str, t
     """
     result = {}
     for name, table in tables().items():
-        shown = [place for place, column in enumerate(table["columns"]) if _dataset(name, column, datasets) is not None]
+        shown = [index for index, column in enumerate(table["columns"]) if _dataset(name, column, datasets) is not None]
         if not shown:
             continue
-        columns = [table["columns"][place] for place in shown]
-        rows = [[who, *(_cell(cells[place]) for place in shown)] for who, cells in table["rows"].items()]
+        columns = [table["columns"][index] for index in shown]
+        rows = [[who, *(_cell(cells[index]) for index in shown)] for who, cells in table["rows"].items()]
         for mark, metrics in OURS[name].items():
             own = [_own(name, column, datasets, metrics) for column in columns]
             if any(cell != "-" for cell in own):

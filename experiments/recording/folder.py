@@ -73,8 +73,8 @@ class RunFolder:
         partial.mkdir(parents=True)
         write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), partial / "config.yaml")
         write_text(json.dumps(environment(config, base, reward), indent=2) + "\n", partial / "environment.json")
-        for place, file in enumerate(user_files):
-            shutil.copyfile(file, partial / ("reward.py" if place == 0 else f"reward_{place}.py"))
+        for index, file in enumerate(user_files):
+            shutil.copyfile(file, partial / ("reward.py" if index == 0 else f"reward_{index}.py"))
         replace_folder(partial, self.path)
 
 

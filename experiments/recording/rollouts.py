@@ -46,9 +46,9 @@ def groups_of(table: pa.Table, examples: Mapping[str, Example]) -> Iterator[Grou
     lists = {name: _tuples(table[name]) for name in _LISTS if name in table.column_names}
     fields = [name for name in (*columns, *lists) if name not in _PLACE]
     made = zip(*(columns[name] if name in columns else lists[name] for name in fields), strict=True)
-    places = list(zip(columns["step"], columns["group"], strict=True))
-    begins = [row for row in range(len(places)) if row == 0 or places[row] != places[row - 1]]
-    for begin, end in zip(begins, [*begins[1:], len(places)], strict=True):
+    indices = list(zip(columns["step"], columns["group"], strict=True))
+    begins = [row for row in range(len(indices)) if row == 0 or indices[row] != indices[row - 1]]
+    for begin, end in zip(begins, [*begins[1:], len(indices)], strict=True):
         example = examples[columns["example_id"][begin]]
         space = example.box_space
         yield Group(
@@ -56,7 +56,7 @@ def groups_of(table: pa.Table, examples: Mapping[str, Example]) -> Iterator[Grou
             completions=tuple(
                 Completion(box_space=space, **dict(zip(fields, next(made), strict=True))) for _ in range(begin, end)
             ),
-            index=places[begin][1],
+            index=indices[begin][1],
             seed_key=columns["seed_key"][begin].rpartition("/")[0],
         )
 

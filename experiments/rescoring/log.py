@@ -72,16 +72,16 @@ def gather_log(name: str, records: Iterable[Record], *, notes: tuple[str, ...] =
     }
     names = list(dict.fromkeys(part for _, members in ordered for record in members for part in record.parts))
     parts: dict[str, list[float | None]] = {part: [] for part in names}
-    place, last = -1, None
+    index, last = -1, None
     for (step, question), members in ordered:
-        place, last = (place + 1 if step == last else 0), step
+        index, last = (index + 1 if step == last else 0), step
         if question not in ids:
             ids[question] = free_name(members[0].example.id, lambda name: name in examples)
             examples[ids[question]] = replace(members[0].example, id=ids[question])
         id = ids[question]
         for sample, record in enumerate(members):
-            key = f"log/log/{FOREIGN}/{step}/{place}/{sample}"
-            row = (step, place, id, record.text, record.reward, _status(record), _advantage(record), key)
+            key = f"log/log/{FOREIGN}/{step}/{index}/{sample}"
+            row = (step, index, id, record.text, record.reward, _status(record), _advantage(record), key)
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
             for part, values in parts.items():

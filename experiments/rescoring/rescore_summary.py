@@ -94,9 +94,9 @@ def _group_index(table: pa.Table) -> Int[np.ndarray, " N"]:
 
 def _by_group(values: Float[np.ndarray, " N"], groups: Int[np.ndarray, " N"]) -> Float[np.ndarray, "P G"]:
     """One row a group, filled up with nan."""
-    places = np.arange(len(groups)) - np.searchsorted(groups, groups)
-    result = np.full((int(groups[-1]) + 1, int(places.max()) + 1), np.nan)
-    result[groups, places] = values
+    indices = np.arange(len(groups)) - np.searchsorted(groups, groups)
+    result = np.full((int(groups[-1]) + 1, int(indices.max()) + 1), np.nan)
+    result[groups, indices] = values
     return result
 
 

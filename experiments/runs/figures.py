@@ -53,7 +53,7 @@ def before_and_after(folder: Path, count: int = 8) -> list[Pair]:
         return []
     examples = read_examples(folder)
     shown = [id for id in tables[0] if id in tables[1]]
-    picked = [shown[place] for place in np.linspace(0, len(shown) - 1, min(count, len(shown))).astype(int)]
+    picked = [shown[index] for index in np.linspace(0, len(shown) - 1, min(count, len(shown))).astype(int)]
     return [
         (
             examples[id],

@@ -74,9 +74,9 @@ class Pipeline:
         recorder = self._recorder(done)
         try:
             offset = 0
-            for place, stage in enumerate(self.config.stages):
+            for index, stage in enumerate(self.config.stages):
                 checkpoint = self.folder.checkpoint(stage.name)
-                if place < done:
+                if index < done:
                     policy = self._policy(checkpoint)
                 else:
                     if recorder is not None:
@@ -246,7 +246,7 @@ class Pipeline:
     def _complete_stages(self) -> int:
         """How many stages need no training; the last of them is looked into, and made again where it is damaged."""
         checkpoints = [self.folder.checkpoint(stage.name) for stage in self.config.stages]
-        done = next((place for place, found in enumerate(checkpoints) if not is_complete(found)), len(checkpoints))
+        done = next((index for index, found in enumerate(checkpoints) if not is_complete(found)), len(checkpoints))
         while done and (fault := damage(checkpoints[done - 1])) is not None:
             done -= 1
             self.progress.say(f"{checkpoints[done]} is damaged and made again: {fault}")

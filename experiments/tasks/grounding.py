@@ -36,10 +36,10 @@ def grounding_text(boxes: Boxes, *, target: str) -> str:
     if not len(boxes):
         return f"No {target} <box>[]</box>"
     names = boxes.labels or (target,) * len(boxes)
-    groups = {name: [place for place, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
+    groups = {name: [index for index, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
     return ", ".join(
-        f"{name} <box>{box_text(Boxes(xyxy=boxes.xyxy[places], space=boxes.space))}</box>"
-        for name, places in groups.items()
+        f"{name} <box>{box_text(Boxes(xyxy=boxes.xyxy[indices], space=boxes.space))}</box>"
+        for name, indices in groups.items()
     )
 
 

@@ -53,8 +53,8 @@ def repeated(task: AuditTask, index: int) -> str | None:
     truth = task.truth[index]
     if truth is None or not len(truth):
         return None
-    places = np.repeat(np.arange(len(truth)), COPIES)
-    return task.drafts[index].with_boxes(truth[places], task.labels_of(index, places))
+    indices = np.repeat(np.arange(len(truth)), COPIES)
+    return task.drafts[index].with_boxes(truth[indices], task.labels_of(index, indices))
 
 
 def with_false_boxes(task: AuditTask, index: int) -> str | None:
@@ -63,8 +63,8 @@ def with_false_boxes(task: AuditTask, index: int) -> str | None:
     if truth is None or not len(truth):
         return None
     false = random_boxes(task.rng(index, 3), FALSE_BOXES) * task.scale(index)
-    places = np.concatenate([np.arange(len(truth)), np.full(FALSE_BOXES, -1)])
-    return task.drafts[index].with_boxes(np.concatenate([truth, false]), task.labels_of(index, places))
+    indices = np.concatenate([np.arange(len(truth)), np.full(FALSE_BOXES, -1)])
+    return task.drafts[index].with_boxes(np.concatenate([truth, false]), task.labels_of(index, indices))
 
 
 def moved(task: AuditTask, index: int, noise: float) -> str | None:

@@ -15,9 +15,9 @@ def reordered(task: AuditTask, index: int) -> list[str | None]:
         return [None] * 3
     false = random_boxes(task.rng(index, 5), 1 + (len(truth) == 0)) * task.scale(index)
     boxes = np.concatenate([truth, false])
-    places = np.arange(len(boxes))
+    indices = np.arange(len(boxes))
     written: list[str | None] = []
-    for order in (places, places[::-1], np.roll(places, len(places) // 2)):
+    for order in (indices, indices[::-1], np.roll(indices, len(indices) // 2)):
         labels = task.labels_of(index, np.where(order < len(truth), order, -1))
         written.append(task.drafts[index].with_boxes(boxes[order], labels))
     return written

@@ -19,7 +19,6 @@ from groundrl.rewards.boxes.spaces import BoxSpace
 _QUADS = re.compile(r"[\[(]([-+.eE0-9,\s]++)[\])]")
 _NUMBER = re.compile(r"[0-9]++(?:\.[0-9]++)?+")
 _VARIANTS = ("tagged", "tagged one by one", "bare", "bare single", "json")  # of MedMO's, bare and JSON boxes
-_EMPTY = np.zeros((0, 4))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,13 +63,13 @@ def marked_lines(text: str, found: Sequence[Mark]) -> Iterator[str]:
     for mark in found:
         signs[mark.start : mark.end] = _SIGNS[mark.part] * (mark.end - mark.start)
     shown = "".join(each if each.isprintable() else " " for each in text)[:_LONGEST]
-    place = 0
+    index = 0
     for line in textwrap.wrap(shown, _WIDTH, drop_whitespace=False, break_on_hyphens=False) or [""]:
-        under = "".join(signs[place : place + len(line)]).rstrip()
+        under = "".join(signs[index : index + len(line)]).rstrip()
         yield line.rstrip()
         if under:
             yield under
-        place += len(line)
+        index += len(line)
     if len(text) > _LONGEST:
         yield f"... ({len(text) - _LONGEST} more characters)"
 
@@ -83,9 +83,9 @@ def legend(found: Sequence[Mark]) -> str:
 def marked_html(text: str, found: Sequence[Mark]) -> str:
     """The text, escaped, with `<mark class="contradictions">` and so on."""
     pieces: list[str] = []
-    place = 0
+    index = 0
     for start, end, part in found:
         inner = f'<mark class="{part}" title="{part.replace("_", " ")}">{escape(text[start:end])}</mark>'
-        pieces += [escape(text[place:start]), inner]
-        place = end
-    return f'<p style="white-space:pre-wrap">{"".join(pieces)}{escape(text[place:])}</p>'
+        pieces += [escape(text[index:start]), inner]
+        index = end
+    return f'<p style="white-space:pre-wrap">{"".join(pieces)}{escape(text[index:])}</p>'

@@ -75,9 +75,9 @@ def check_whole(sections: Mapping[str, Any], name: str) -> None:
                 raise ValueError(f"{name}: anatomy.{key} lies within itself")
             seen.add(outer)
             entry = anatomy[outer]
-    for place, attribute, concept in sections["compounds"]:
-        where = f"{name}: compounds [{place}, {attribute}, {concept}]"
-        _known(None if place == "*" else place, anatomy, where)
+    for index, attribute, concept in sections["compounds"]:
+        where = f"{name}: compounds [{index}, {attribute}, {concept}]"
+        _known(None if index == "*" else index, anatomy, where)
         _known(attribute, sections["attributes"], where)
         _known(concept, concepts, where)
     for section in ("exclusive", "implied"):
@@ -85,9 +85,9 @@ def check_whole(sections: Mapping[str, Any], name: str) -> None:
             for each in pair:
                 if not (section == "exclusive" and each == pair[1] and each.startswith("*") and each[1:] in _KINDS):
                     _known(each, concepts, f"{name}: {section} [{', '.join(pair)}]")
-    for modality, place in sections["impossible"]:
-        _known(modality, sections["modality"], f"{name}: impossible [{modality}, {place}]")
-        _known(place, anatomy, f"{name}: impossible [{modality}, {place}]")
+    for modality, index in sections["impossible"]:
+        _known(modality, sections["modality"], f"{name}: impossible [{modality}, {index}]")
+        _known(index, anatomy, f"{name}: impossible [{modality}, {index}]")
 
 
 def _known(word: str | None, among: Mapping[str, Any], where: str) -> None:

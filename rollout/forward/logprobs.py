@@ -109,8 +109,8 @@ class CompletionLogprobs(nn.Module):
             else:
                 assert isinstance(batch, PaddedBatch), "only this form has logits of the model's own forward"
                 chosen, entropy = self._in_chunks(self._from_logits, completion_logits(policy, batch)[kept], ids)
-        place = torch.zeros(kept.shape, device=policy.device)
-        result = place.masked_scatter(kept, chosen), place.masked_scatter(kept, entropy)
+        empty = torch.zeros(kept.shape, device=policy.device)
+        result = empty.masked_scatter(kept, chosen), empty.masked_scatter(kept, entropy)
         return (*result, states) if hidden else result
 
     def _in_chunks(

@@ -44,9 +44,9 @@ class Planner:
         if self.settled or not shared:
             return
         self.settled = True
-        place = max(range(len(prompts)), key=lambda k: (prompts[k].num_images > 0, len(prompts[k])))
-        longest = sorted(completions[place], key=lambda completion: -len(completion.token_ids))[:2]
-        faults = update_faults(self.logprobs, shared, prompts[place], longest)
+        index = max(range(len(prompts)), key=lambda k: (prompts[k].num_images > 0, len(prompts[k])))
+        longest = sorted(completions[index], key=lambda completion: -len(completion.token_ids))[:2]
+        faults = update_faults(self.logprobs, shared, prompts[index], longest)
         anywhere = gather(torch.tensor([float(faults[form] is not None) for form in shared])).amax(dim=0)
         elsewhere = "another process found it wrong"
         self.forms = self._allowed(
@@ -65,15 +65,15 @@ class Planner:
         prompts = [copy.copy(prompt) for prompt in prompts]  # each group's own: an example may come twice in a window
         lengths = [[len(completion.token_ids) for completion in group] for group in completions]
         for share in self._shares([len(prompt) for prompt in prompts], lengths):
-            groups = [(len(prompts[place]), [lengths[place][n] for n in numbers]) for place, numbers in share]
+            groups = [(len(prompts[index]), [lengths[index][n] for n in numbers]) for index, numbers in share]
             form = self._cheapest(groups)
-            pairs = [(place, number) for place, numbers in share for number in numbers]
+            pairs = [(index, number) for index, numbers in share for number in numbers]
             parts = [pairs] if form != "padded" else self._by_length(pairs, [len(p) for p in prompts], lengths)
             for part in parts:
-                kept = [completions[place][number] for place, number in part]
+                kept = [completions[index][number] for index, number in part]
                 yield (
-                    [place * size + number for place, number in part],
-                    build(form, self.policy, [prompts[place] for place, _ in part], kept),
+                    [index * size + number for index, number in part],
+                    build(form, self.policy, [prompts[index] for index, _ in part], kept),
                 )
 
     def _cheapest(self, groups: Lengths) -> str:
@@ -86,17 +86,17 @@ class Planner:
         """Groups of similar prompts up to the budget, prompts counted once; a group beyond it is taken apart."""
         share: Share = []
         room = self.tokens
-        for place in sorted(range(len(prompts)), key=lambda place: (prompts[place], place)):
-            whole = prompts[place] + sum(completions[place])
+        for index in sorted(range(len(prompts)), key=lambda index: (prompts[index], index)):
+            whole = prompts[index] + sum(completions[index])
             if share and whole > room:
                 yield share
                 share, room = [], self.tokens
             if whole <= room:
-                share.append((place, list(range(len(completions[place])))))
+                share.append((index, list(range(len(completions[index])))))
                 room -= whole
             else:
-                for numbers in cut(completions[place], self.tokens - prompts[place]):
-                    yield [(place, numbers)]
+                for numbers in cut(completions[index], self.tokens - prompts[index]):
+                    yield [(index, numbers)]
         if share:
             yield share
 
@@ -104,13 +104,13 @@ class Planner:
         self, pairs: Sequence[tuple[int, int]], prompts: Sequence[int], completions: Sequence[Sequence[int]]
     ) -> Iterator[list[tuple[int, int]]]:
         """Rows sorted by the completion's length, so that little is padding, up to the budget with every prompt."""
-        longest = max(prompts[place] for place, _ in pairs)
+        longest = max(prompts[index] for index, _ in pairs)
         part: list[tuple[int, int]] = []
-        for place, number in sorted(pairs, key=lambda pair: (completions[pair[0]][pair[1]], pair)):
-            if part and (len(part) + 1) * (longest + completions[place][number]) > self.tokens:
+        for index, number in sorted(pairs, key=lambda pair: (completions[pair[0]][pair[1]], pair)):
+            if part and (len(part) + 1) * (longest + completions[index][number]) > self.tokens:
                 yield part
                 part = []
-            part.append((place, number))
+            part.append((index, number))
         yield part
 
     def _allowed(self, faults: Mapping[str, str | None]) -> tuple[str, ...]:

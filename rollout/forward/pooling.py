@@ -24,14 +24,14 @@ def pooled(policy: Policy, examples: Sequence[Example]) -> Float[Tensor, "N H"]:
     compared as the prompt of an example of its own.
     """
     prompts = [policy.encode(example) for example in examples]
-    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     rows: dict[int, Tensor] = {}
     for begin in range(0, len(order), ROWS):
-        places = order[begin : begin + ROWS]
-        batch = pad_batch(policy, [prompts[place] for place in places], [()] * len(places))
+        indices = order[begin : begin + ROWS]
+        batch = pad_batch(policy, [prompts[index] for index in indices], [()] * len(indices))
         with policy.autocast():
             states = backbone(policy.model)(**batch.model_inputs(policy), use_cache=False).last_hidden_state
         mask = batch.attention_mask.to(states.device)[:, :, None].float()
         means = (states.float() * mask).sum(dim=1) / mask.sum(dim=1)
-        rows |= dict(zip(places, torch.nn.functional.normalize(means, dim=-1).cpu(), strict=True))
-    return torch.stack([rows[place] for place in range(len(prompts))])
+        rows |= dict(zip(indices, torch.nn.functional.normalize(means, dim=-1).cpu(), strict=True))
+    return torch.stack([rows[index] for index in range(len(prompts))])

@@ -62,10 +62,10 @@ def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     rows: list[list[int]] = []
     room: list[int] = []
     for sample in sorted(range(len(lengths)), key=lambda sample: -lengths[sample]):
-        place = next((k for k, left in enumerate(room) if left >= lengths[sample]), len(rows))
-        if place == len(rows):
+        index = next((k for k, left in enumerate(room) if left >= lengths[sample]), len(rows))
+        if index == len(rows):
             rows.append([])
             room.append(capacity)
-        rows[place].append(sample)
-        room[place] -= lengths[sample]
+        rows[index].append(sample)
+        room[index] -= lengths[sample]
     return [sorted(row) for row in rows]

@@ -52,8 +52,8 @@ class ShuffledOrder:
         self._epoch = lru_cache(maxsize=2)(self._permutation)
 
     def __getitem__(self, position: int) -> int:
-        epoch, place = divmod(position, self.length)
-        return int(self._epoch(epoch)[place])
+        epoch, index = divmod(position, self.length)
+        return int(self._epoch(epoch)[index])
 
     def _permutation(self, epoch: int) -> np.ndarray:
         rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
@@ -78,12 +78,12 @@ class MixedOrder:
         self._block = lru_cache(maxsize=2)(self._draws)
 
     def __getitem__(self, position: int) -> int:
-        block, place = divmod(position, BLOCK)
+        block, index = divmod(position, BLOCK)
         which, counts = self._block(block)
         while len(self._before) <= block:
             self._before.append(self._before[-1] + self._block(len(self._before) - 1)[1][-1])
-        source = int(which[place])
-        drawn = int(self._before[block][source] + counts[place, source]) - 1
+        source = int(which[index])
+        drawn = int(self._before[block][source] + counts[index, source]) - 1
         return self.starts[source] + self.orders[source][drawn]
 
     def _draws(self, block: int) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "B sources"]]:

@@ -242,15 +242,15 @@ class Policy:
     def _expand_images(self, text: str, grid: Int[Tensor, "images 3"], id: str) -> Int[Tensor, "P"]:
         ids = self._tokenize(text)
         image_token = self.model.config.image_token_id
-        places = (ids == image_token).nonzero()[:, 0].tolist()
-        if len(places) != len(grid):
+        indices = (ids == image_token).nonzero()[:, 0].tolist()
+        if len(indices) != len(grid):
             raise DataError(
-                f"example {id!r}: the chat template made {len(places)} image places for {len(grid)} images; "
+                f"example {id!r}: the chat template made {len(indices)} image places for {len(grid)} images; "
                 "a prompt must not contain the model's own image token"
             )
         counts = (grid.prod(dim=1) // self.model.config.vision_config.spatial_merge_size**2).tolist()
         repeats = torch.ones_like(ids)
-        repeats[places] = torch.tensor(counts)
+        repeats[indices] = torch.tensor(counts)
         return ids.repeat_interleave(repeats)
 
     def _positions(

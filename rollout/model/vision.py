@@ -70,9 +70,9 @@ class FeatureCache:
             with torch.inference_mode(False), torch.no_grad():
                 output = encode(torch.cat([pixels[k] for k in missing]), image_grid_thw[missing])
             levels = getattr(output, "deepstack_features", None) or []
-            for place, k in enumerate(missing):
+            for index, k in enumerate(missing):
                 found[keys[k]] = Features(
-                    tokens=output.pooler_output[place].clone(), levels=tuple(level[place].clone() for level in levels)
+                    tokens=output.pooler_output[index].clone(), levels=tuple(level[index].clone() for level in levels)
                 )
         for key, features in found.items():
             self.kept[version, key] = features

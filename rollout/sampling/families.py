@@ -143,7 +143,7 @@ class FamilyEngine:
 
     def _completion(self, ids: list[int], logprobs: list[float], example: Example, ends: Sequence[int]) -> Completion:
         """An answer up to its end token; what was padded behind it is cut off."""
-        length = next((place + 1 for place, token in enumerate(ids) if token in ends), None)
+        length = next((index + 1 for index, token in enumerate(ids) if token in ends), None)
         kept = ids[:length]
         words = kept[:-1] if kept[-1] in self.end_ids else kept
         return Completion(

@@ -90,8 +90,8 @@ class GroupState:
 
     def keep(self, order: Int[Tensor, "k"]) -> None:
         """Only rows whose place changes are copied."""
-        place = torch.arange(len(order), device=order.device)
-        target = (order != place).nonzero()[:, 0]
+        index = torch.arange(len(order), device=order.device)
+        target = (order != index).nonzero()[:, 0]
         source = order[target]
         self.cache.move(target, source)
         self.mask[target] = self.mask[source]
@@ -160,11 +160,11 @@ def similar_lengths(lengths: Sequence[int]) -> list[slice]:
     """
     parts: list[slice] = []
     start = tokens = longest = 0
-    for place, length in enumerate(lengths):
-        padded = max(longest, length) * (place + 1 - start)
-        if place > start and (padded > PREFILL_TOKENS or padded - tokens - length > PADDING * padded):
-            parts.append(slice(start, place))
-            start, tokens, longest = place, 0, 0
+    for index, length in enumerate(lengths):
+        padded = max(longest, length) * (index + 1 - start)
+        if index > start and (padded > PREFILL_TOKENS or padded - tokens - length > PADDING * padded):
+            parts.append(slice(start, index))
+            start, tokens, longest = index, 0, 0
         tokens, longest = tokens + length, max(longest, length)
     return [*parts, slice(start, len(lengths))]
 

@@ -45,7 +45,7 @@ def examples() -> list[Example]:
 
 
 # In step 0 of four prompts, rank 1 of two has those at the odd places.
-SECOND_RANK = {f"e{ShuffledOrder(4, seed=0)[place]}" for place in (1, 3)}
+SECOND_RANK = {f"e{ShuffledOrder(4, seed=0)[index]}" for index in (1, 3)}
 
 
 @reward

@@ -47,7 +47,7 @@ def page_content(log: Log, *, limit: int = LIMIT) -> dict[str, Any]:
         groups.append(entry)
         sizes.append(size)
     kept = _thinned(sizes, limit)
-    shown = [groups[place] for place in kept]
+    shown = [groups[index] for index in kept]
     pairs = answer_pairs(log.folder, log.examples) if log.folder is not None else {"stages": [], "rows": []}
     needed = {group["example"] for group in shown} | {row["example"] for row in pairs["rows"]}
     examples |= {id: example_entry(log.examples[id], pictures) for id in needed if id not in examples}
@@ -105,9 +105,9 @@ def example_entry(example: Example, pictures: Pictures) -> dict[str, Any]:
 
 
 def _bounds(table: pa.Table) -> list[tuple[int, int]]:
-    places = list(zip(table["step"].to_pylist(), table["group"].to_pylist(), strict=True))
-    begins = [row for row in range(len(places)) if row == 0 or places[row] != places[row - 1]]
-    return list(zip(begins, [*begins[1:], len(places)], strict=True))
+    indices = list(zip(table["step"].to_pylist(), table["group"].to_pylist(), strict=True))
+    begins = [row for row in range(len(indices)) if row == 0 or indices[row] != indices[row - 1]]
+    return list(zip(begins, [*begins[1:], len(indices)], strict=True))
 
 
 def _thinned(sizes: Sequence[int], limit: int) -> list[int]:

@@ -34,7 +34,7 @@ def answer_pairs(folder: Path, examples: Mapping[str, Example]) -> dict[str, Any
     if len(tables) < 2:
         return {"stages": [], "rows": []}
     shared = [id for id in tables[0] if id in tables[1] and id in examples]
-    picked = [shared[place] for place in np.linspace(0, len(shared) - 1, min(SHOWN, len(shared))).astype(int)]
+    picked = [shared[index] for index in np.linspace(0, len(shared) - 1, min(SHOWN, len(shared))).astype(int)]
     return {
         "stages": stages,
         "rows": [{"example": id, "answers": [_answer(table[id], examples[id]) for table in tables]} for id in picked],

@@ -80,8 +80,8 @@ def measure_times(case: Case, repeats: int | None = None) -> dict[str, Any]:
     optimizer.step()  # makes its state
     for repeat in range(repeats or case.repeats):
         order = list(runners)
-        place = repeat * len(built) % len(order)
-        for name, precision in order[place:] + order[:place]:  # none is always first, with a cold memory
+        index = repeat * len(built) % len(order)
+        for name, precision in order[index:] + order[:index]:  # none is always first, with a cold memory
             runner, model = runners[name, precision], built[precision][0].model
             model.zero_grad(set_to_none=True)
             clock(f"update/{name}/{precision}", partial(_in_mode, runner, completions))

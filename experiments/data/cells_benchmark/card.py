@@ -91,12 +91,12 @@ def histograms(benchmark: Benchmark) -> Figure:
     top = max(crop.count for crop in everything)
     _histogram(axes[0], benchmark, "count", np.arange(top + 2) - 0.5 if top < 40 else np.linspace(0, top, BARS))
     axes[0].set_xlabel("count: objects in a crop")
-    for place, name in zip(axes[1:], NAMES, strict=True):
+    for index, name in zip(axes[1:], NAMES, strict=True):
         seen = [getattr(crop, name) for crop in everything if crop.count]
-        _histogram(place, benchmark, name, np.linspace(min(seen), max(seen) + 1e-9, BARS))
-        place.set_xlabel(LABELS[name])
+        _histogram(index, benchmark, name, np.linspace(min(seen), max(seen) + 1e-9, BARS))
+        index.set_xlabel(LABELS[name])
         for edge in benchmark.strata.edges[name]:
-            place.axvline(edge, color="0.4", linestyle=":", linewidth=1.2)
+            index.axvline(edge, color="0.4", linestyle=":", linewidth=1.2)
     sizes = ", ".join(f"{len(crops)} {split}" for split, crops in benchmark.splits.items())
     figure.suptitle(f"{sizes} crops; dotted: edges of the strata", fontsize=9, color="0.4")
     return figure

@@ -130,8 +130,8 @@ def split_regions(regions: Sequence[Region], *, test_share: float, seed: int, by
     count = min(max(1, round(test_share * len(regions))), len(regions) - 1)
     test = sorted(order[:count].tolist())
     return {
-        "train": [region for place, region in enumerate(regions) if place not in set(test)],
-        "test": [regions[place] for place in test],
+        "train": [region for index, region in enumerate(regions) if index not in set(test)],
+        "test": [regions[index] for index in test],
     }
 
 

@@ -63,14 +63,14 @@ def draw(crops: Sequence[Crop], strata: Strata, *, count: int, negatives: float,
     """
     rng = np.random.Generator(np.random.Philox(key=list(seed)))
     piles: dict[Stratum, list[int]] = {}
-    for place in rng.permutation(len(crops)).tolist():
-        piles.setdefault(strata.of(crops[place]), []).append(place)
+    for index in rng.permutation(len(crops)).tolist():
+        piles.setdefault(strata.of(crops[index]), []).append(index)
     empty = piles.pop((0, 0, 0, 0), [])[: round(negatives * count)]
     names = sorted(piles)
     turns = [
-        (turn, rank, place)
+        (turn, rank, index)
         for rank, k in enumerate(rng.permutation(len(names)).tolist())
-        for turn, place in enumerate(piles[names[k]])
+        for turn, index in enumerate(piles[names[k]])
     ]
-    filled = [place for _, _, place in sorted(turns)][: count - round(negatives * count)]
-    return [crops[place] for place in sorted(empty + filled)]
+    filled = [index for _, _, index in sorted(turns)][: count - round(negatives * count)]
+    return [crops[index] for index in sorted(empty + filled)]

@@ -42,11 +42,11 @@ def draw_sheet(title: str, examples: Sequence[Example], path: Path) -> None:
     rows = -(-len(examples) // COLUMNS)
     figure = plt.figure(figsize=(2.6 * COLUMNS, 3.0 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, COLUMNS, squeeze=False)
-    for place, one in enumerate(axes.ravel()):
-        if place >= len(examples):
+    for index, one in enumerate(axes.ravel()):
+        if index >= len(examples):
             one.set_axis_off()
             continue
-        example = examples[place]
+        example = examples[index]
         draw_boxes(one, example, None, _short(example.id, 36))
         said = example.answer if example.answer is not None else example.reference.report or ""
         one.text(0.5, -0.03, "\n".join(textwrap.wrap(said, 40, max_lines=2)), **_CAPTION, transform=one.transAxes)

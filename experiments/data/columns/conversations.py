@@ -111,12 +111,12 @@ def turns_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
         raise ValueError(f"it has no {' and no '.join(TURNS)}")
     who, what = TURNS[key]
     turns = []
-    for place, turn in enumerate(array(row[key], key)):
+    for index, turn in enumerate(array(row[key], key)):
         told = turn if isinstance(turn, Mapping) else {}
-        role, content = told.get(who, ("human", "gpt")[place % 2]), told.get(what)
+        role, content = told.get(who, ("human", "gpt")[index % 2]), told.get(what)
         if not isinstance(role, str) or role not in ROLES or not isinstance(content, str):
             wanted = f"{{{who}: {' | '.join(ROLES)}, {what}: text}}"
-            raise ValueError(f"turn {place} of `{key}` is {wanted}, got {shown(turn)}")
+            raise ValueError(f"turn {index} of `{key}` is {wanted}, got {shown(turn)}")
         turns.append({"role": ROLES[role], "content": content})
     if len(turns) < 2 or turns[-1]["role"] != "assistant" or turns[-2]["role"] != "user":
         raise ValueError(f"`{key}` ends in no question and answer: {shown([turn['role'] for turn in turns])}")

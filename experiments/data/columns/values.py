@@ -60,7 +60,7 @@ def choices_of(row: Mapping[str, Any], columns: ColumnMap) -> tuple[str, ...]:
     if not all(texts):
         raise ValueError(f"the choice {letter([bool(text) for text in texts].index(False))} in `{name}` is empty")
     found = [str(text) for text in texts]
-    prefixes = [re.match(rf"\s*{letter(place)}\s*[:.]\s*", text) for place, text in enumerate(found)]
+    prefixes = [re.match(rf"\s*{letter(index)}\s*[:.]\s*", text) for index, text in enumerate(found)]
     if all(prefix is not None and prefix.end() < len(text) for prefix, text in zip(prefixes, found, strict=True)):
         return tuple(text[prefix.end() :] for prefix, text in zip(prefixes, found, strict=True) if prefix)
     return tuple(found)
@@ -72,7 +72,7 @@ def _listed(value: object, name: str) -> list[Any]:
         value = list_written(value, name)
     if isinstance(value, Mapping):
         letters = sorted(value)
-        if letters != [letter(place) for place in range(len(letters))]:
+        if letters != [letter(index) for index in range(len(letters))]:
             raise ValueError(f"the column `{name}` has the letters {shown(letters)}, which are not A, B, ... in a row")
         return [value[each] for each in letters]
     if value is not None and not isinstance(value, list | tuple):
@@ -104,32 +104,32 @@ def correct_of(row: Mapping[str, Any], columns: AnswerColumns, choices: Sequence
         raise ValueError(f"the right choice is not stated: {', '.join(filter(None, dict(columns).values()))} is empty")
     found = [readers[kind](cell(row, name), name, choices) for kind, name in named]
     if len(set(found)) > 1:
-        said = " but ".join(f"`{name}` says {letter(place)}" for (_, name), place in zip(named, found, strict=True))
+        said = " but ".join(f"`{name}` says {letter(index)}" for (_, name), index in zip(named, found, strict=True))
         raise ValueError(f"the right choice is not clear: {said}")
     return found[0]
 
 
 def _by_letter(value: object, name: str, choices: Sequence[str]) -> int:
     match = _LETTER.fullmatch(value.strip()) if isinstance(value, str) else None
-    place = ord(match[1].upper()) - ord("A") if match else -1
-    if not 0 <= place < len(choices):
+    index = ord(match[1].upper()) - ord("A") if match else -1
+    if not 0 <= index < len(choices):
         raise ValueError(f"`{name}` is {shown(value)}, which is none of the letters A to {letter(len(choices) - 1)}")
-    return place
+    return index
 
 
 def _by_index(value: object, name: str, choices: Sequence[str]) -> int:
     whole = type(value) is int or (isinstance(value, float) and value.is_integer())
     written = isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,3}(\.0)?\s*", value)
-    place = int(float(value)) if written else int(value) if whole else None  # type: ignore[arg-type, call-overload]
-    if place is None or not 0 <= place < len(choices):
-        hidden = " (-1 hides the answer)" if place == -1 else ""
+    index = int(float(value)) if written else int(value) if whole else None  # type: ignore[arg-type, call-overload]
+    if index is None or not 0 <= index < len(choices):
+        hidden = " (-1 hides the answer)" if index == -1 else ""
         raise ValueError(f"`{name}` is {shown(value)}{hidden}, but the choices are 0 to {len(choices) - 1}")
-    return place
+    return index
 
 
 def _by_text(value: object, name: str, choices: Sequence[str]) -> int:
     wanted = normalised(text_of(value, name) or "")
-    found = [place for place, choice in enumerate(choices) if normalised(choice) == wanted]
+    found = [index for index, choice in enumerate(choices) if normalised(choice) == wanted]
     if len(found) != 1:
         raise ValueError(f"`{name}` is {shown(value)}, which is {len(found) or 'none'} of the choices {shown(choices)}")
     return found[0]

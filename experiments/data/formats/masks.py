@@ -47,7 +47,7 @@ class Instances:
         from scipy.ndimage import find_objects, label
 
         found = enumerate(find_objects(self.labels), start=1)
-        return sum(label(self.labels[place] == id, structure=CONNECTED)[1] > 1 for id, place in found)
+        return sum(label(self.labels[index] == id, structure=CONNECTED)[1] > 1 for id, index in found)
 
 
 def read_mask(path: Path, *, width: int, height: int) -> Int[np.ndarray, "h w"]:

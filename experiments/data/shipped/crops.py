@@ -114,10 +114,10 @@ def crop_cycle(count: int, *, seed: int) -> tuple[tuple[int, int, str], ...]:
     """Every test crop `(x, y, block)` with so many nuclei, once: one of each tile in turn, shuffled within a tile."""
     crops = crop_positions("test")[count]
     turns: list[tuple[int, int, tuple[int, int, str]]] = []
-    for place, block in enumerate(sorted({block for _, _, block in crops})):
+    for index, block in enumerate(sorted({block for _, _, block in crops})):
         own = [crop for crop in crops if crop[2] == block]
-        shuffled = np.random.Generator(np.random.Philox(key=[seed, place])).permutation(len(own))
-        turns += [(turn, place, own[k]) for turn, k in enumerate(shuffled)]
+        shuffled = np.random.Generator(np.random.Philox(key=[seed, index])).permutation(len(own))
+        turns += [(turn, index, own[k]) for turn, k in enumerate(shuffled)]
     return tuple(crop for _, _, crop in sorted(turns))
 
 

@@ -192,7 +192,7 @@ def test_the_time_is_estimated_from_the_pilot():
 
 def test_a_shard_holds_whole_seeds():
     seeds = tuple(range(8))
-    parts = [shard_of(seeds, (place, 3)) for place in (1, 2, 3)]
+    parts = [shard_of(seeds, (index, 3)) for index in (1, 2, 3)]
     assert parts == [(0, 3, 6), (1, 4, 7), (2, 5)]
     for shard in ((0, 3), (4, 3), (1, 9)):
         with pytest.raises(ConfigError, match="a shard is i/n"):

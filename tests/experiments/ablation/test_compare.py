@@ -5,7 +5,7 @@ import pytest
 
 from groundrl.experiments.ablation.compare import compare, limits, mean_of, sentence
 
-BLOCKS = {place: "abcd"[place // 2] for place in range(8)}
+BLOCKS = {index: "abcd"[index // 2] for index in range(8)}
 
 
 def arm(shift: float, seeds: int, *, noise: float = 0.02, key: int = 0) -> dict[int, dict[int, float]]:

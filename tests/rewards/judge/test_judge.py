@@ -59,9 +59,9 @@ def test_a_group_keeps_its_order_whatever_the_order_of_the_replies(server, make)
     texts = [f"organ {k}" for k in range(12)]
 
     def act(handler, body):  # the first answers are the last to be judged
-        place = int(web.shown_answer(body).split()[1])
-        server.released.wait(0.02 * (12 - place))
-        web.says(f"Score: {place}")(handler, body)
+        index = int(web.shown_answer(body).split()[1])
+        server.released.wait(0.02 * (12 - index))
+        web.says(f"Score: {index}")(handler, body)
 
     server.act = act
     assert values(make(parser=score(0, 20), concurrency=12), *texts) == [k / 20 for k in range(12)]
@@ -320,8 +320,8 @@ def test_settings_are_checked(make, settings):
 def test_workers_share_the_budget_and_report_their_usage(server, make):
     judge = make(request_budget=6)
     with Scorer(0.5 * judge + 0.5 * Format(), workers=2, deadline=60.0) as scorer:
-        for place in range(3):
-            scorer.submit(group(*(f"organ {place} {k}" for k in range(3))))
+        for index in range(3):
+            scorer.submit(group(*(f"organ {index} {k}" for k in range(3))))
         with pytest.warns(GroundRLWarning, match="budget of 6 requests is spent"):
             scored = scorer.results()
     assert sorted(each.status for one in scored for each in one.scores) == ["error"] * 3 + ["ok"] * 6

@@ -332,7 +332,7 @@ class TestPlans:
                 for rows, batch in batches:
                     lengths = [len(groups[row // 4][row % 4].token_ids) for row in rows]
                     assert batch.completion_mask.sum(dim=1).tolist() == lengths
-                    used = sum(lengths) + sum(len(prompts[place]) for place in {row // 4 for row in rows})
+                    used = sum(lengths) + sum(len(prompts[index]) for index in {row // 4 for row in rows})
                     assert used <= tokens or len(rows) == 1
 
     @pytest.mark.parametrize("update", ["padded", "packed", "prefix"])

@@ -44,9 +44,9 @@ def test_no_damage_gets_past_the_clear_error(data, kind):
     buffer = io.BytesIO()
     Image.new("RGB", (9, 7), (10, 200, 30)).save(buffer, format=kind)
     content = bytearray(buffer.getvalue()[: data.draw(st.integers(0, len(buffer.getvalue())), label="cut")])
-    for place in data.draw(st.lists(st.integers(0, max(0, len(content) - 1)), max_size=4), label="places"):
+    for index in data.draw(st.lists(st.integers(0, max(0, len(content) - 1)), max_size=4), label="places"):
         if content:
-            content[place] = data.draw(st.integers(0, 255))
+            content[index] = data.draw(st.integers(0, 255))
     with contextlib.suppress(DataError):
         assert open_image(ImageRef(source=bytes(content), width=9, height=7), "e7").mode == "RGB"
 

@@ -122,8 +122,8 @@ def test_one_row_a_completion_with_everything_about_it(tmp_path):
     rows = completion_rows(7, groups, [(0.7,), (0.0,), (0.1, 0.2), (-1.0,)], fingerprint="f" * 16)
     write_table(rows, tmp_path / "rollouts.parquet")
     read = pq.read_table(tmp_path / "rollouts.parquet").to_pylist()
-    places = [(row["step"], row["group"], row["example_id"], row["seed_key"], row["advantage"]) for row in read]
-    assert places == [
+    indices = [(row["step"], row["group"], row["example_id"], row["seed_key"], row["advantage"]) for row in read]
+    assert indices == [
         (7, 0, "a", "0/rl/a/0", [0.7]),
         (7, 0, "a", "0/rl/a/1", [0.0]),
         (7, 1, "b", "0/rl/b/0", [0.1, 0.2]),

@@ -49,7 +49,7 @@ def test_room_for_the_answer_is_checked(text_policy):
 
 def test_every_epoch_is_its_own_permutation_and_a_function_of_the_position():
     order = ShuffledOrder(7, seed=3)
-    epochs = [[order[7 * epoch + place] for place in range(7)] for epoch in range(4)]
+    epochs = [[order[7 * epoch + index] for index in range(7)] for epoch in range(4)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
     assert ShuffledOrder(7, seed=3)[24] == epochs[3][3]

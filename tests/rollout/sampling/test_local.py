@@ -191,7 +191,7 @@ class TestGroups:
         sampling = Sampling(max_new_tokens=40)
         steps: list[int] = []
         ending.model.lm_head.register_forward_hook(lambda module, inputs, logits: steps.append(len(logits)))
-        keys = [f"k{place}" for place in range(8)]
+        keys = [f"k{index}" for index in range(8)]
         seen = []
         for group in LocalEngine(ending).generate(
             text_examples[:1] * 8, group_size=2, sampling=sampling, seed_keys=keys

@@ -97,12 +97,12 @@ def test_a_completion_opens_and_closes_by_keyboard(tmp_path, look):
 
 def test_what_a_model_wrote_is_shown_and_not_run(tmp_path, look):
     rows = [{"prompt": text, "completion": text, "reference": {"label": text}, "parts": {"p": 0.5}} for text in HOSTILE]
-    log = plain(tmp_path, [{**row, "id": f"<b>{place}</b>"} for place, row in enumerate(rows)])
+    log = plain(tmp_path, [{**row, "id": f"<b>{index}</b>"} for index, row in enumerate(rows)])
     write_page(log, tmp_path / "page.html")
     page = look(tmp_path / "page.html", viewport={"width": 900, "height": 3000})
     assert sorted(page.locator(".card .text").all_text_contents()) == sorted(HOSTILE)
-    for place in range(len(HOSTILE)):
-        page.locator(".card").nth(place).click()
+    for index in range(len(HOSTILE)):
+        page.locator(".card").nth(index).click()
         page.keyboard.press("Escape")
     assert page.evaluate("window.hacked") is None
     assert page.locator("img, b, #viewport script").count() == 0
@@ -128,11 +128,11 @@ def test_of_ten_thousand_completions_only_those_in_sight_are_drawn(tmp_path, loo
     page = look(tmp_path / "page.html", viewport={"width": 1280, "height": 900})
     page.check("#every")
     assert page.locator("#count").text_content() == "10000 of 10000 completions in 1250 groups"
-    for share, place in ((0.0, 0), (0.3, 375), (1.0, 1249)):
+    for share, index in ((0.0, 0), (0.3, 375), (1.0, 1249)):
         page.evaluate(
             "(share) => { const v = document.getElementById('viewport'); v.scrollTop = share * v.scrollHeight }", share
         )
-        page.locator(f'.strip[data-place="{place}"]').wait_for()
+        page.locator(f'.strip[data-place="{index}"]').wait_for()
         assert page.locator(".card").count() <= 8 * 8
     assert page.locator(".strip-name").last.text_content().startswith("step 124")
 

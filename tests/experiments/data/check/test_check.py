@@ -114,8 +114,8 @@ def test_every_fault_is_found_with_its_line(tmp_path):
     report = check_data([Split(name="d", source=JsonlSource(tmp_path / "d.jsonl"))])
     (facts,) = report.splits
     assert (facts.examples, facts.checked, report.sound) == (5, 5, False)
-    places = [fault.partition(": ")[0].rpartition("/")[2] for fault in facts.faults[:3]]
-    assert places == ["d.jsonl:2", "d.jsonl:3", "d.jsonl:5"]
+    indices = [fault.partition(": ")[0].rpartition("/")[2] for fault in facts.faults[:3]]
+    assert indices == ["d.jsonl:2", "d.jsonl:3", "d.jsonl:5"]
     assert facts.faults[3].startswith("example 'd.jsonl:6': the image ")
 
 

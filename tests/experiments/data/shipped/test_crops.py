@@ -125,7 +125,7 @@ def test_train_crops_are_moved_together_with_their_boxes():
 
 
 def test_no_train_crop_can_reach_a_test_pixel(monkeypatch):
-    positions = [place for count in crop_positions("train") for place in count]
+    positions = [index for count in crop_positions("train") for index in count]
     assert len(positions) > 10_000
     assert max(x for x, _, _ in positions) + SIZE <= 340
     before = [NucleiCrops("train", seed=2)[i].images for i in range(50)]
