@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,57 @@ def test_the_training_loop_is_under_forty_lines_of_code():
     (function,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "train_rl"]
     body = [node for node in function.body if not isinstance(node, ast.Expr)]  # without the docstring
     assert body[-1].end_lineno - body[0].lineno + 1 < 40
+
+
+# Names that said something else than they held, or nothing; what they are called now is in the code.
+MISLEADING_FILES = {
+    *("joined", "packed", "alike", "unchanged", "stored", "pieces", "pairs", "board", "held_out", "overlay"),
+    *("opening", "comparison", "stage_settings"),
+}
+
+
+STILL_PLACE = {  # to be renamed: nothing may be added
+    "experiments/config/load.py",
+    "experiments/data/cells_benchmark/sample.py",
+    "experiments/data/check/faults.py",
+    "experiments/data/columns/mapped.py",
+    "experiments/data/formats/tables.py",
+    "experiments/evals/scores.py",
+    *(f"experiments/metrics/{name}.py" for name in ("cider", "medevalkit")),
+    "experiments/recording/evaluation.py",
+    "experiments/runs/audit_check.py",
+    "experiments/tasks/task.py",
+    *(f"rewards/audit/{name}.py" for name in ("audit_task", "checks")),
+    *(f"rewards/factuality/{name}.py" for name in ("facts", "knowledge", "lexicon", "scopes", "tokens")),
+    "rewards/library/random_reward.py",
+    "rollout/io/records.py",
+    "rollout/sampling/decoding.py",
+}
+STILL_TWICE = {"Clock", "Comparison"}  # to be told apart: nothing may be added
+
+
+def test_no_file_has_a_name_that_does_not_say_what_it_holds():
+    files = [file for room in ROOMS for file in (ROOT / room).rglob("*.py")]
+    assert [str(file) for file in files if file.stem in MISLEADING_FILES] == []
+    assert len([file for file in files if file.stem == "published"]) <= 1
+
+
+def test_no_class_has_the_name_of_another():
+    """Public classes of two modules under one name are two words for a reader to keep apart."""
+    found = defaultdict(list)
+    for name, file in imports.modules().items():
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].append(name)
+    assert {name for name, where in found.items() if len(where) > 1} <= STILL_TWICE
+
+
+def test_an_index_is_not_called_place():
+    """No argument, variable or attribute, but in the files of `STILL_PLACE`."""
+    left = {
+        file.relative_to(ROOT).as_posix()
+        for file in imports.modules().values()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if {getattr(node, key, None) for key in ("id", "arg", "attr")} & {"place", "places"}
+    }
+    assert left <= STILL_PLACE
