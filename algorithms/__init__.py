@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from groundrl.algorithms.advantages import ADVANTAGES
-    from groundrl.algorithms.critic import CriticSettings
     from groundrl.algorithms.health import HealthWarning
     from groundrl.algorithms.loop import RLStep, train_rl
     from groundrl.algorithms.objectives import OBJECTIVES
-    from groundrl.algorithms.objectives.shared import ObjectiveSettings
+    from groundrl.algorithms.schema import CriticSettings, ObjectiveSettings
     from groundrl.algorithms.settings import RLSettings, SFTSettings
     from groundrl.algorithms.sft import train_sft
     from groundrl.algorithms.window import LearnBatch, Window
 
 _HOME = {
     "ADVANTAGES": "advantages",
-    "CriticSettings": "critic",
+    "CriticSettings": "schema",
     "HealthWarning": "health",
     "LearnBatch": "window",
     "OBJECTIVES": "objectives",
-    "ObjectiveSettings": "objectives.shared",
+    "ObjectiveSettings": "schema",
     "RLSettings": "settings",
     "RLStep": "loop",
     "SFTSettings": "settings",

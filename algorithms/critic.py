@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,36 +12,12 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from groundrl.algorithms.advantages.gae import gae
+from groundrl.algorithms.schema import CriticSettings
 from groundrl.algorithms.window import LearnBatch, Window
 from groundrl.rollout.forward.batches import Batch
-from groundrl.rollout.model.adapters import LoraSettings
 from groundrl.rollout.model.policy import Policy
 
 CRITIC = "critic"  # the name of its adapter
-
-
-@dataclass(frozen=True, kw_only=True)
-class CriticSettings:
-    """What a researcher sets for the critic of an RL stage.
-
-    `lr` is that of its own AdamW; for `warmup_steps` it learns alone. `vf_coef` weighs the gradient of its loss in the
-    policy's own layers; 0, the default, is none: the policy's features serve it, and it cannot disturb them. With
-    `lora` it has an adapter of its own on the policy's frozen weights instead. `value_clip` bounds how far a value may
-    move in one window (None: as far as it likes). `discount` and `decay` are gamma and lambda of GAE: the score comes
-    with the last token, so with a decay below 1 early tokens learn from what the critic believes alone.
-    """
-
-    lr: float = 0.003
-    warmup_steps: int = 1
-    vf_coef: float = 0.0
-    value_clip: float | None = 0.2
-    discount: float = 1.0
-    decay: float = 1.0
-    lora: LoraSettings | None = None
-
-    def __post_init__(self) -> None:
-        if self.lora is not None and self.vf_coef:
-            raise ValueError("critic.vf_coef is for the policy's own layers, critic.lora leaves them: set one of them")
 
 
 class ValueHead(nn.Module):

@@ -97,7 +97,7 @@ def sampler_gap(first: Rows, latest: Rows) -> str | None:
     if gap > SAMPLER_GAP:
         return (
             f"sampler and trainer differ by up to {gap:.3g} in the log-prob of a token; try importance_correction, "
-            "dtype float32, or update: padded"
+            "dtype float32, or update: padded (top_k, top_p and min_p alone make them differ)"
         )
     return None
 

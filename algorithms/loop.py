@@ -123,7 +123,7 @@ def gather(
 def make_scorer(reward: Reward, settings: RLSettings) -> Scorer:
     """What scores the groups, here or in processes of its own."""
     return Scorer(
-        reward, on_error=settings.on_error, workers=settings.reward_workers, deadline=settings.reward_deadline
+        reward, on_error=settings.on_reward_error, workers=settings.reward_workers, deadline=settings.reward_deadline
     )
 
 

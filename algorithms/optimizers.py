@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-OptimizerName = Literal["adamw", "muon"]
+from groundrl.algorithms.schema import OptimizerName
 
 
 def make_optimizer(model: nn.Module, *, name: OptimizerName, lr: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -57,7 +57,7 @@ class Preflight:
                 )
         lines.append(f"  sampler against trainer: log-probs differ by at most {self.sampler_gap:.1e}")
         if not self.sampler_gap <= SAMPLER_GAP:
-            lines[-1] += "; try importance_correction, dtype float32, or update: padded"
+            lines[-1] += "; try importance_correction, dtype float32, or update: padded (top_p and the like differ too)"
         lines.append(f"  memory, estimated: {total / 2**30:.2g}{have} GiB ({parts})")
         if self.available is not None and total > self.available:
             lines[-1] += "; try a lower micro_batch_tokens, LoRA, or a smaller model"
@@ -91,7 +91,7 @@ def preflight(
         if not any(part.costly for part in parts_of(reward)):
             scorer = Scorer(
                 reward,
-                on_error=settings.on_error,
+                on_error=settings.on_reward_error,
                 max_error_share=1.0,
                 workers=settings.reward_workers,
                 deadline=settings.reward_deadline,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ class Replay:
     def __init__(self, folder: Path, reward: Reward, settings: RLSettings, fabric: Fabric) -> None:
         self.folder = folder / WINDOWS
         self.fabric = fabric
-        learned = replace(settings, checkpoint_every=0, keep_last=1, keep_best=None, reward_workers=0)
+        learned = settings.model_dump(exclude={"checkpoint_every", "keep_last", "keep_best", "reward_workers"})
         self.plan = sha256(f"{reward.fingerprint} {learned!r}".encode()).hexdigest()
 
     def restore(self, draw: Draw) -> None:

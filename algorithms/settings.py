@@ -1,110 +1,39 @@
-"""What a researcher sets for a stage. Defaults are what a good researcher would choose for a first run."""
+"""What `train_sft` and `train_rl` are given: the keys of `schema.py` with the stage's name and seed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 from jaxtyping import Float
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from groundrl.algorithms.advantages import ADVANTAGES
-from groundrl.algorithms.critic import CriticSettings
-from groundrl.algorithms.objectives import OBJECTIVES, ObjectiveSettings
-from groundrl.algorithms.optimizers import OptimizerName
-from groundrl.algorithms.schedules import ScheduleName
+from groundrl.algorithms.objectives import OBJECTIVES
+from groundrl.algorithms.schema import ObjectiveSettings, RLKeys, SFTKeys
 from groundrl.algorithms.window import Window
-from groundrl.rollout.forward.forms import Update
-from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.settings import Sampling
 
 
-@dataclass(frozen=True, kw_only=True)
-class SFTSettings:
-    """What a researcher sets for an SFT stage; `warmup` is a share of the steps."""
+class SFTSettings(SFTKeys):
+    """What a researcher sets for an SFT stage."""
 
-    steps: int
-    batch_size: int = 64
-    micro_batch_size: int = 64  # rows of one forward; the gradients of a step's micro-batches add up
-    pack_tokens: int = 0  # join samples to rows of so many tokens, each row a forward; 0 pads
-    optimizer: OptimizerName = "adamw"
-    lr: float = 5e-4
-    schedule: ScheduleName = "cosine"
-    warmup: float = 0.05
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    checkpoint_every: int = 0  # steps; 0 writes none inside the stage
-    keep_last: int = 2  # checkpoints; the one before the newest is there for when that is damaged
-    keep_best: str | None = None  # a metric of which the policy with the best value is kept in `best/`
-    max_bad_steps: int = 5  # updates in a row whose gradient is not finite and that are skipped before the run stops
-    seed: int = 0
+    seed: int = Field(default=0, description="Of the order of the examples.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RLSettings:
-    """What a researcher sets for an RL stage; `prompts_per_step` P and `group_size` G are over all processes."""
+class RLSettings(RLKeys):
+    """What a researcher sets for an RL stage."""
 
-    name: str
-    steps: int
-    seed: int = 0
-    advantage: str = "grpo"
-    objective: str = "dapo"
-    critic: CriticSettings | None = None  # for advantage gae
-    prompts_per_step: int = 16
-    group_size: int = 8
-    epochs: int = 1
-    micro_batch_tokens: int = 16_384  # a micro-batch's, prompts counted once where completions share them
-    update: Update = "auto"  # the form of the log-probs' forward; auto is the cheapest that this model allows
-    lr: float = 1e-6
-    warmup_steps: int = 5
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    sampling: Sampling = field(default_factory=Sampling)
-    clipping: ObjectiveSettings = field(default_factory=ObjectiveSettings)
-    dynamic_sampling: int = 0  # prompts a step may draw beyond P to replace groups without variance; 0 is off
-    mask_truncated: bool = False  # do not learn from completions that ran into max_new_tokens
-    on_error: Literal["raise", "mask"] = "raise"  # an exception in the reward: stop the run, or mask the completion
-    reward_workers: int = 0  # processes that score while sampling goes on; 0 scores in this one
-    reward_deadline: float = 10.0  # seconds a completion, with workers
-    checkpoint_every: int = 0  # steps; 0 writes none inside the stage
-    keep_last: int = 2  # checkpoints; the one before the newest is there for when that is damaged
-    keep_best: str | None = None  # a metric of which the policy with the highest value is kept in `best/`
-    max_bad_steps: int = 5  # updates in a row whose gradient is not finite and that are skipped before the run stops
+    name: str = Field(description="Of the stage; a part of what names its randomness.")
+    seed: int = Field(default=0, description="Of the order of the examples and of all that is drawn.")
+    sampling: Sampling = Field(default=Sampling(), description="How completions are drawn.")
+    clipping: ObjectiveSettings = Field(default=ObjectiveSettings(), description="The terms of the loss.")
 
-    def __post_init__(self) -> None:
-        known: dict[str, Sequence[str]] = {"advantage": [*ADVANTAGES], "objective": [*OBJECTIVES]}
-        for key, names in known.items():
-            if (name := getattr(self, key)) not in names:
-                raise ValueError(f"{key}: there is no {name!r}; choose from {', '.join(names)}")
-        if self.sampling.temperature == 0:
-            raise ValueError("RL explores by sampling: temperature 0 is greedy, every group would be all equal")
-        if self.sampling.truncates and self.clipping.importance_correction == "none":
-            raise ValueError(
-                "RL learns from what the policy itself samples: top_k, top_p and min_p draw from another distribution, "
-                "and without importance_correction the gradient is wrong; leave them to evaluation"
-            )
-        if self.dynamic_sampling < 0:
-            raise ValueError(f"dynamic_sampling is a number of prompts, at least 0, got {self.dynamic_sampling}")
-        if self.dynamic_sampling and ADVANTAGES[self.advantage].beyond_group:
-            raise ValueError(
-                f"dynamic_sampling throws groups without variance away, but advantage {self.advantage} learns from "
-                "them too: set it to 0"
-            )
-        if self.clipping.kl_in_reward and not ADVANTAGES[self.advantage].kl_in_reward:
-            able = ", ".join(name for name, estimator in ADVANTAGES.items() if estimator.kl_in_reward)
-            raise ValueError(
-                f"kl_in_reward needs an advantage that takes rewards of tokens, one of {able}; "
-                f"{self.advantage} would ignore it"
-            )
-        if (self.critic is None) == ADVANTAGES[self.advantage].needs_critic:
-            users = " or ".join(name for name, estimator in ADVANTAGES.items() if estimator.needs_critic)
-            raise ValueError(
-                f"advantage {self.advantage} needs a critic: set critic, such as critic: {{}}; or choose another"
-                if self.critic is None
-                else f"advantage {self.advantage} has no use for a critic: set it to {users}, or leave critic out"
-            )
-        OBJECTIVES[self.objective].check(self.clipping)
+    @model_validator(mode="after")
+    def _agree(self) -> RLSettings:
+        check_together(self, self.sampling, self.clipping)
+        return self
 
     @property
     def estimator(self) -> Callable[[Window], Float[Tensor, "N T"]]:
@@ -112,3 +41,42 @@ class RLSettings:
         if self.critic is None:
             return ADVANTAGES[self.advantage]
         return partial(ADVANTAGES[self.advantage], discount=self.critic.discount, decay=self.critic.decay)
+
+
+def check_together(keys: RLKeys, sampling: Sampling, terms: ObjectiveSettings) -> None:
+    """ValueError where an RL stage's keys contradict each other, or name what there is not."""
+    for key, name, known in (("advantage", keys.advantage, ADVANTAGES), ("objective", keys.objective, OBJECTIVES)):
+        if name not in known:
+            raise ValueError(f"{key}: there is no {name!r}; choose from {', '.join(known)}")
+    if sampling.temperature == 0:
+        raise ValueError("RL explores by sampling: temperature 0 is greedy, every group would be all equal")
+    if sampling.truncates and terms.importance_correction == "none":
+        raise ValueError(
+            "RL learns from what the policy itself samples: top_k, top_p and min_p draw from another distribution, "
+            "and without importance_correction the gradient is wrong; set it, or leave them to evaluation"
+        )
+    _check_advantage(keys, terms)
+    OBJECTIVES[keys.objective].check(terms)
+
+
+def _check_advantage(keys: RLKeys, terms: ObjectiveSettings) -> None:
+    """What an estimator can do and needs stands beside it."""
+    advantage = ADVANTAGES[keys.advantage]
+    if keys.dynamic_sampling and advantage.beyond_group:
+        raise ValueError(
+            f"dynamic_sampling throws groups without variance away, but advantage {keys.advantage} learns from "
+            "them too: set it to 0"
+        )
+    if terms.kl_in_reward and not advantage.kl_in_reward:
+        able = ", ".join(name for name, estimator in ADVANTAGES.items() if estimator.kl_in_reward)
+        raise ValueError(
+            f"kl_in_reward needs an advantage that takes rewards of tokens, one of {able}; "
+            f"{keys.advantage} would ignore it"
+        )
+    if (keys.critic is None) == advantage.needs_critic:
+        users = " or ".join(name for name, estimator in ADVANTAGES.items() if estimator.needs_critic)
+        raise ValueError(
+            f"advantage {keys.advantage} needs a critic: set critic, such as critic: {{}}; or choose another"
+            if keys.critic is None
+            else f"advantage {keys.advantage} has no use for a critic: set it to {users}, or leave critic out"
+        )

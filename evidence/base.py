@@ -21,8 +21,9 @@ from groundrl.experiments.runs.train import train
 from groundrl.rewards.core.intervals import t_interval
 from groundrl.rollout.io.records import write_text
 from groundrl.rollout.model.policy import Policy
-from groundrl.rollout.sampling.engine import Sampling, seed_key
+from groundrl.rollout.sampling.engine import seed_key
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import Sampling
 
 FRESH_SEED, SCENES = 77, 1_024  # no training seed of any recipe
 TRAINING_SEED = 1_077

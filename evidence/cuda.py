@@ -48,8 +48,8 @@ def _logprob_gaps(dtype: Any) -> dict[str, float]:
     from groundrl.experiments.data.shipped.crops import NucleiCrops
     from groundrl.rollout.forward.logprobs import CompletionLogprobs
     from groundrl.rollout.forward.planner import Planner
-    from groundrl.rollout.sampling.engine import Sampling
     from groundrl.rollout.sampling.local import LocalEngine
+    from groundrl.rollout.settings import Sampling
 
     examples = [NucleiCrops("test", seed=0)[index] for index in range(4)]
     policy = Policy.load(BASE, dtype=dtype)
@@ -98,10 +98,11 @@ def _column(rows: Sequence[dict[str, Any]], name: str) -> list[Any]:
 
 def large(quantize: Any, folder: Path) -> dict[str, Any]:
     """RL and SFT of the 8B architecture: medians of the steps after the first, and the peak of memory."""
-    from groundrl.rollout.model.adapters import POLICY, LoraSettings
+    from groundrl.rollout.model.adapters import POLICY
     from groundrl.rollout.model.freezing import VISION, freeze
-    from groundrl.rollout.model.resolution import Resolution, set_resolution
+    from groundrl.rollout.model.resolution import set_resolution
     from groundrl.rollout.model.storage import store_frozen_in_bfloat16
+    from groundrl.rollout.settings import LoraSettings, Resolution
 
     start = time.perf_counter()
     build_qwen3_vl_8b(folder / "model")
@@ -139,8 +140,8 @@ def _rl_steps(policy: Policy, folder: Path, record: Callable[[dict[str, float]],
     from groundrl.algorithms.settings import RLSettings
     from groundrl.experiments.data.shipped.crops import NucleiCrops
     from groundrl.rewards import RandomReward
-    from groundrl.rollout.sampling.engine import Sampling
     from groundrl.rollout.sampling.local import LocalEngine
+    from groundrl.rollout.settings import Sampling
 
     settings = RLSettings(
         name="rl",

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from groundrl.rollout.forward.logprobs import CompletionLogprobs
-    from groundrl.rollout.model.adapters import LoraSettings
     from groundrl.rollout.model.loader import Loader
     from groundrl.rollout.model.policy import Policy
-    from groundrl.rollout.model.resolution import Resolution
     from groundrl.rollout.sampling.endpoint import EndpointEngine
-    from groundrl.rollout.sampling.engine import Engine, Sampling
+    from groundrl.rollout.sampling.engine import Engine
     from groundrl.rollout.sampling.local import LocalEngine
+    from groundrl.rollout.settings import LoraSettings, Resolution, Sampling
 
 _HOME = {
     "CompletionLogprobs": "forward.logprobs",
@@ -24,10 +23,10 @@ _HOME = {
     "Engine": "sampling.engine",
     "Loader": "model.loader",
     "LocalEngine": "sampling.local",
-    "LoraSettings": "model.adapters",
+    "LoraSettings": "settings",
     "Policy": "model.policy",
-    "Resolution": "model.resolution",
-    "Sampling": "sampling.engine",
+    "Resolution": "settings",
+    "Sampling": "settings",
 }
 __all__ = [
     "CompletionLogprobs",

@@ -18,7 +18,7 @@ ROOMS = ("rewards", "rollout", "algorithms", "experiments")
 # The folders of each room, each may import those after it in its row.
 FLOORS = {
     "rewards": ("expression", "audit", "published", "library", "judge", "http", "factuality", "run", "core", "boxes"),
-    "rollout": ("sampling", "forward", "model", "io"),
+    "rollout": ("sampling", "forward", "model", "settings", "io"),
     "experiments": (
         *("cli", "bench", "ablation", "evals", "audit", "analysis", "runs", "rescoring", "recording", "data"),
         *("tasks", "config", "metrics", "drawing"),

@@ -8,7 +8,7 @@ from groundrl.algorithms.objectives.dr_grpo import dr_grpo
 from groundrl.algorithms.objectives.grpo import grpo
 from groundrl.algorithms.objectives.gspo import gspo
 from groundrl.algorithms.objectives.ppo import ppo
-from groundrl.algorithms.objectives.shared import Objective, ObjectiveSettings, entropy_bonus, objective
+from groundrl.algorithms.objectives.shared import Objective, entropy_bonus, objective
 
 OBJECTIVES: dict[str, Objective] = {
     "cispo": cispo,
@@ -19,4 +19,4 @@ OBJECTIVES: dict[str, Objective] = {
     "ppo": ppo,
 }
 
-__all__ = ["OBJECTIVES", "Objective", "ObjectiveSettings", "entropy_bonus", "objective"]
+__all__ = ["OBJECTIVES", "Objective", "entropy_bonus", "objective"]

@@ -7,13 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groundrl.algorithms.objectives.shared import (
-    ObjectiveSettings,
     Stats,
     log_ratios,
     objective,
     token_mean,
     whole_losses,
 )
+from groundrl.algorithms.schema import ObjectiveSettings
 from groundrl.algorithms.window import LearnBatch
 
 

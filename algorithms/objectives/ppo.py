@@ -5,7 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from groundrl.algorithms.objectives.shared import ObjectiveSettings, Stats, clipped_losses, objective, token_mean
+from groundrl.algorithms.objectives.shared import Stats, clipped_losses, objective, token_mean
+from groundrl.algorithms.schema import ObjectiveSettings
 from groundrl.algorithms.window import LearnBatch
 
 

@@ -10,16 +10,16 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from groundrl.experiments.config.load import load_config, read_config
-from groundrl.experiments.config.model import Strict
 from groundrl.experiments.config.run import METRICS, ConfigError
 from groundrl.experiments.config.stage import NAME
 from groundrl.rewards.expression import nearest
+from groundrl.rollout.settings import Settings
 
 ARM_WORDS = ("full", "leave_one_out", "add_one_in")
 Control = Literal["more_sft", "random_reward", "format_only"]
 
 
-class SweepSettings(Strict):
+class SweepSettings(Settings):
     """One sweep. `overrides` change the base for every arm, by dotted keys; `seeds` is a number (0, 1, ...) or a list.
 
     An arm is `full`, `leave_one_out`, `add_one_in`, `{name, <dotted key>: value, ...}`, `{name, reward: ...}`, or

@@ -9,10 +9,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from groundrl.experiments.config.model import CriticConfig, LoraConfig, ModelConfig
+from groundrl.algorithms.schema import CriticSettings
+from groundrl.experiments.config.model import ModelConfig
 from groundrl.experiments.config.run import ConfigError, EvaluationConfig, HardwareConfig, RunConfig
-from groundrl.experiments.config.stage import DataConfig, Part, ResolutionConfig, RLStage, SFTStage
+from groundrl.experiments.config.stage import DataConfig, Part, RLStage, SFTStage
 from groundrl.rewards.expression import nearest
+from groundrl.rollout.settings import LoraSettings, Resolution
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -118,10 +120,10 @@ def _explain(fault: Any, data: Mapping[str, Any]) -> str:
 def _valid_keys(loc: Sequence[int | str]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {
         "model": ModelConfig,
-        "lora": LoraConfig,
-        "critic": CriticConfig,
+        "lora": LoraSettings,
+        "critic": CriticSettings,
         "data": DataConfig,
-        "resolution": ResolutionConfig,
+        "resolution": Resolution,
         "evaluation": EvaluationConfig,
         "hardware": HardwareConfig,
         "sft": SFTStage,

@@ -1,22 +1,17 @@
-"""The parts of the configuration that say what is trained: the model, its adapter, its critic."""
+"""The parts of the configuration that say what is trained: the model and its adapter."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from groundrl.rewards.boxes.formats import FORMATS
 from groundrl.rewards.expression import nearest
+from groundrl.rollout.settings import LoraSettings, Settings
 
 BASE = Path(__file__).parents[1] / "base"  # the embedded model
-
-
-class Strict(BaseModel):
-    """Frozen; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def box_writing(name: str) -> str:
@@ -26,17 +21,7 @@ def box_writing(name: str) -> str:
     return name
 
 
-class LoraConfig(Strict):
-    """A low-rank adapter; what the keys mean: `LoraSettings`."""
-
-    rank: int = Field(default=16, ge=1, le=4096)
-    alpha: float = Field(default=32.0, gt=0.0)
-    targets: str | tuple[str, ...] = "language"
-    modules_to_save: tuple[str, ...] = ()
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-
-
-class ModelConfig(Strict):
+class ModelConfig(Settings):
     """`path`: `base` (embedded), a Hugging Face folder or an id. `init: random` takes its architecture only.
 
     `freeze_vision`: never train the vision tower nor its merger; an image is then encoded once a step.
@@ -49,7 +34,7 @@ class ModelConfig(Strict):
     init: Literal["pretrained", "random"] = "pretrained"
     dtype: Literal["float32", "bfloat16"] = "float32"
     freeze_vision: bool = False
-    lora: LoraConfig | None = None
+    lora: LoraSettings | None = None
     quantize: Literal["4bit"] | None = None
     gradient_checkpointing: bool = False
     boxes: Annotated[str, AfterValidator(box_writing)] = "as_data"
@@ -62,18 +47,6 @@ class ModelConfig(Strict):
         if self.quantize is not None and self.init == "random":
             raise ValueError("quantize: random weights are not worth quantising, leave init out")
         return self
-
-
-class CriticConfig(Strict):
-    """The critic of `advantage: gae`; what the keys mean: `CriticSettings`."""
-
-    lr: float = Field(default=0.003, gt=0.0)
-    warmup_steps: int = Field(default=1, ge=0)
-    vf_coef: float = Field(default=0.0, ge=0.0)
-    value_clip: float | None = Field(default=0.2, gt=0.0)
-    discount: float = Field(default=1.0, ge=0.0, le=1.0)
-    decay: float = Field(default=1.0, ge=0.0, le=1.0)
-    lora: LoraConfig | None = None
 
 
 def model_path(name: str, base: Path) -> str | Path:

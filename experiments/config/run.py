@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from groundrl.experiments.config.model import ModelConfig, Strict
+from groundrl.experiments.config.model import ModelConfig
 from groundrl.experiments.config.stage import NAME, DataConfig, RLStage, SFTStage
 from groundrl.rewards.expression import nearest
 from groundrl.rollout.sampling.engines import engine_settings
+from groundrl.rollout.settings import Settings
 
 METRICS = (
     "iou_mean",
@@ -32,7 +33,7 @@ class ConfigError(ValueError):
     """A fault in the configuration: which key, what is wrong, what would be right."""
 
 
-class EvaluationConfig(Strict):
+class EvaluationConfig(Settings):
     """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer.
 
     `every`: also within stages after so many steps, on `data.validation` where there is one, one sample and one greedy
@@ -52,7 +53,7 @@ class EvaluationConfig(Strict):
         return self
 
 
-class HardwareConfig(Strict):
+class HardwareConfig(Settings):
     """Passed on to Lightning. `threads`: of one process on the CPU; null leaves torch's choice."""
 
     accelerator: str = "auto"
@@ -61,7 +62,7 @@ class HardwareConfig(Strict):
     threads: int | None = Field(default=None, ge=1)
 
 
-class RunConfig(Strict):
+class RunConfig(Settings):
     """One run: stages one after the other, from one model, with one seed.
 
     `engine`: what samples answers, by name or as `{local: {max_rows: 256}}`.

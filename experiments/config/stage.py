@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from groundrl.experiments.config.model import CriticConfig, LoraConfig, Strict
+from groundrl.algorithms.schema import ObjectiveSettings, RLKeys, SFTKeys, StageKeys
+from groundrl.rollout.settings import LoraSettings, Resolution, Sampling, Settings
 
 if TYPE_CHECKING:
-    from groundrl.algorithms.critic import CriticSettings
     from groundrl.algorithms.settings import RLSettings, SFTSettings
-    from groundrl.rollout.model.adapters import LoraSettings
 
 Source = str | dict[str, Any]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # becomes a folder's name
 
 
-class Part(Strict):
+class Part(Settings):
     """One source of a mixture; its share of the draws is its weight over the sum of all."""
 
     data: Source
@@ -40,7 +38,7 @@ Training = Annotated[
 ]
 
 
-class DataConfig(Strict):
+class DataConfig(Settings):
     """Where examples come from: a shipped name, a .jsonl path, or a mapping such as `{read: medqa, path: ...}`.
 
     `train` may be a mixture: `[{data: ..., weight: 2}, ...]`.
@@ -53,45 +51,28 @@ class DataConfig(Strict):
     on_error: Literal["raise", "skip"] = "raise"
 
 
-class StageData(Strict):
+class StageData(Settings):
     """A stage's own training data."""
 
     train: Training
 
 
-class ResolutionConfig(Strict):
-    """The range of an image's pixels as the model sees it; what the keys mean: `Resolution`."""
+class Stage(StageKeys):
+    """What every stage has."""
 
-    min_pixels: int = Field(ge=1)
-    max_pixels: int = Field(ge=1)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> ResolutionConfig:
-        if self.min_pixels > self.max_pixels:
-            raise ValueError(f"min_pixels {self.min_pixels} is above max_pixels {self.max_pixels}")
-        return self
-
-
-class Stage(Strict):
-    """What every stage has.
-
-    `resolution`: null is what the model comes with, from the stage before or its own folder. `freeze`: what does not
-    learn in this stage (`vision`, `merger`, `language`, `embeddings`, `layers.0-11`). `lora`: instead of `model.lora`.
-    `keep_best`: a metric of metrics.jsonl, or held_out/ and one of evaluation.metrics (SFT: or held_out/loss).
-    """
-
-    name: str = Field(pattern=NAME)
-    data: StageData | None = None
-    resolution: ResolutionConfig | None = None
-    freeze: tuple[str, ...] = ()
-    lora: LoraConfig | Literal["off"] | None = None
-    steps: int = Field(ge=1)
-    weight_decay: float = Field(default=0.0, ge=0.0)
-    max_grad_norm: float = Field(default=1.0, gt=0.0)
-    checkpoint_every: int = Field(default=50, ge=0)
-    keep_last: int = Field(default=2, ge=1)
-    keep_best: str | None = None
-    max_bad_steps: int = Field(default=5, ge=1)
+    name: str = Field(pattern=NAME, description="Of its folders and curves; `stages.NAME.KEY` overrides a key.")
+    data: StageData | None = Field(default=None, description="The stage's own training data; null: `data.train`.")
+    resolution: Resolution | None = Field(
+        default=None,
+        description="How large the model sees an image; null: as in the stage before, or in its own folder.",
+    )
+    freeze: tuple[str, ...] = Field(
+        default=(),
+        description="What does not learn in this stage: `vision`, `merger`, `language`, `embeddings`, `layers.0-11`.",
+    )
+    lora: LoraSettings | Literal["off"] | None = Field(
+        default=None, description="In place of `model.lora`; `off`: all weights learn."
+    )
 
     @field_validator("lora", mode="before")
     @classmethod
@@ -106,99 +87,43 @@ class Stage(Strict):
         check_parts(value)
         return value
 
-
-class SFTStage(Stage):
-    """Supervised fine-tuning on gold answers; what the keys mean: `SFTSettings`."""
-
-    kind: Literal["sft"]
-    batch_size: int = Field(default=64, ge=1)
-    micro_batch_size: int = Field(default=64, ge=1)
-    pack_tokens: int = Field(default=0, ge=0)
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    lr: float = Field(default=1e-5, gt=0.0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: float = Field(default=0.05, ge=0.0, le=1.0)
+    def _keys(self, kind: type[Settings]) -> dict[str, Any]:
+        """The values of those keys that come from `kind`, a base of this class."""
+        return {name: getattr(self, name) for name in kind.model_fields}
 
 
-class RLStage(Stage):
-    """Reinforcement learning from the run's reward. What the keys mean: `RLSettings`, `ObjectiveSettings`.
+class SFTStage(SFTKeys, Stage):
+    """Supervised fine-tuning on gold answers."""
 
-    null is the objective's own (`clip_low`, `clip_high`), none (`dual_clip`), or k3, in the reward k1 (`kl_estimator`).
-    """
+    kind: Literal["sft"] = Field(description="What the stage does.")
 
-    kind: Literal["rl"]
-    advantage: str = "grpo"
-    objective: str = "dapo"
-    critic: CriticConfig | None = None
-    prompts_per_step: int = Field(default=16, ge=1)
-    group_size: int = Field(default=8, ge=2)
-    epochs: int = Field(default=1, ge=1)
-    micro_batch_tokens: int = Field(default=16_384, ge=1)
-    update: Literal["auto", "padded", "packed", "prefix"] = "auto"
-    lr: float = Field(default=1e-6, gt=0.0)
-    warmup_steps: int = Field(default=5, ge=0)
-    temperature: float = Field(default=1.0, gt=0.0)
-    max_new_tokens: int = Field(default=256, ge=1)
-    dynamic_sampling: int = Field(default=0, ge=0)
-    mask_truncated: bool = False
-    clip_low: float | None = Field(default=None, ge=0.0, lt=1.0)
-    clip_high: float | None = Field(default=None, ge=0.0)
-    dual_clip: float | None = Field(default=None, gt=1.0)
-    kl_coef: float = Field(default=0.0, ge=0.0)
-    kl_estimator: Literal["k1", "k2", "k3"] | None = None
-    kl_in_reward: bool = False
-    entropy_coef: float = Field(default=0.0, ge=0.0)
-    importance_correction: Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = (
-        "none"
-    )
-    importance_cap: float = Field(default=2.0, ge=1.0)
-    on_reward_error: Literal["raise", "mask"] = "raise"
-    reward_workers: int = Field(default=0, ge=0, le=256)
-    reward_deadline: float = Field(default=10.0, gt=0.0)
+    def settings(self, seed: int) -> SFTSettings:
+        """What the trainer is given."""
+        from groundrl.algorithms.settings import SFTSettings
+
+        return SFTSettings(seed=seed, **self._keys(SFTKeys))
+
+
+class RLStage(Sampling, ObjectiveSettings, RLKeys, Stage):
+    """Reinforcement learning from the run's reward."""
+
+    kind: Literal["rl"] = Field(description="What the stage does.")
 
     @model_validator(mode="after")
-    def _known(self) -> RLStage:
-        rl_settings(self, seed=0)  # refuses names that do not exist and keys that contradict each other
+    def _agree(self) -> RLStage:
+        from groundrl.algorithms.settings import check_together
+
+        check_together(self, self, self)
         return self
 
+    def settings(self, seed: int) -> RLSettings:
+        """What the loop is given."""
+        from groundrl.algorithms.settings import RLSettings
 
-OF_THE_MODEL = ("data", "resolution", "freeze", "lora")  # what the pipeline sees to before a stage begins
-
-
-def rl_settings(stage: RLStage, seed: int) -> RLSettings:
-    """The settings of an RL stage. ValueError for keys that contradict each other: the settings see to it."""
-    from groundrl.algorithms.objectives import ObjectiveSettings
-    from groundrl.algorithms.settings import RLSettings
-    from groundrl.rollout.sampling.engine import Sampling
-
-    keys = stage.model_dump(exclude={"kind", "on_reward_error", "critic", *OF_THE_MODEL})
-    keys = {**keys, "seed": seed, "on_error": stage.on_reward_error}
-    keys["critic"] = critic_settings(stage.critic) if stage.critic is not None else None
-    nested = {"sampling": Sampling, "clipping": ObjectiveSettings}
-    parts = {
-        name: kind(**{field.name: keys.pop(field.name) for field in fields(kind) if field.name in keys})
-        for name, kind in nested.items()
-    }
-    return RLSettings(**keys, **parts)
-
-
-def sft_settings(stage: SFTStage, seed: int) -> SFTSettings:
-    """The settings of an SFT stage."""
-    from groundrl.algorithms.settings import SFTSettings
-
-    return SFTSettings(seed=seed, **stage.model_dump(exclude={"name", "kind", *OF_THE_MODEL}))
-
-
-def critic_settings(critic: CriticConfig) -> CriticSettings:
-    """The settings of an RL stage's critic."""
-    from groundrl.algorithms.critic import CriticSettings
-
-    lora = lora_settings(critic.lora) if critic.lora is not None else None
-    return CriticSettings(**critic.model_dump(exclude={"lora"}), lora=lora)
-
-
-def lora_settings(lora: LoraConfig) -> LoraSettings:
-    """The settings of an adapter."""
-    from groundrl.rollout.model.adapters import LoraSettings
-
-    return LoraSettings(**lora.model_dump())
+        return RLSettings(
+            name=self.name,
+            seed=seed,
+            sampling=Sampling(**self._keys(Sampling)),
+            clipping=ObjectiveSettings(**self._keys(ObjectiveSettings)),
+            **self._keys(RLKeys),
+        )

@@ -17,7 +17,7 @@ from groundrl.experiments.tasks.retrieval import retrieval_recall
 from groundrl.rewards import Completion, DataError, Example, ExampleSource
 from groundrl.rewards.judge.template import task_text
 from groundrl.rollout.io.records import completion_columns, json_number, read_completion, write_table
-from groundrl.rollout.sampling.engine import Engine, Sampling, seed_key
+from groundrl.rollout.sampling.engine import Engine, seed_key
 
 Note = Callable[[str], None]
 ROW = pa.schema(
@@ -122,7 +122,7 @@ class Answers:
         """One row for each example; where one is at fault and such are skipped, the others are asked one by one."""
         indices = list(examples)
         keys = [seed_key(seed=self.config.seed, stream="eval", stage=self.data.name, step=0, prompt=k) for k in indices]
-        sampling = Sampling(**self.config.sampling.model_dump())
+        sampling = self.config.sampling
         try:
             groups = list(engine.generate(list(examples.values()), group_size=1, sampling=sampling, seed_keys=keys))
         except DataError as error:

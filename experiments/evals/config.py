@@ -21,7 +21,6 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from groundrl.experiments.config.load import load_config, override, read_config
-from groundrl.experiments.config.model import Strict
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.config.stage import NAME, Source
 from groundrl.experiments.metrics import METRICS, RENAMED
@@ -29,9 +28,10 @@ from groundrl.experiments.tasks import TASKS, Task
 from groundrl.experiments.tasks.grounding import GROUNDING
 from groundrl.rewards import Example
 from groundrl.rewards.expression import nearest
+from groundrl.rollout.settings import Sampling, Settings, Temperature
 
 
-class DataSet(Strict):
+class DataSet(Settings):
     """One data set: `data` as in a run's configuration, and the first `limit` examples of it.
 
     `task` says how it is measured; without it each example is measured as its own task (what a reader of published
@@ -70,16 +70,13 @@ class DataSet(Strict):
         return metric in (self.metrics if self.metrics is not None else self.task_of(example).metrics)
 
 
-class SamplingConfig(Strict):
-    """How answers are drawn; `temperature` 0 is greedy."""
+class AnswerSampling(Sampling):
+    """How answers are drawn: greedily unless a temperature is given."""
 
-    max_new_tokens: int = Field(default=256, ge=1)
-    temperature: float = Field(default=0.0, ge=0.0)
-    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
-    top_k: int | None = Field(default=None, ge=1)
+    temperature: Temperature = 0.0
 
 
-class EndpointConfig(Strict):
+class EndpointConfig(Settings):
     """How an OpenAI-compatible endpoint is asked; what the keys mean: `EndpointEngine`."""
 
     api_key_env: str | None = None
@@ -89,13 +86,13 @@ class EndpointConfig(Strict):
     extra: dict[str, Any] = Field(default_factory=dict)
 
 
-class EvalConfig(Strict):
+class EvalConfig(Settings):
     """One evaluation. `judge`: a Judge as an expression; `encoder`: a sentence encoder's folder or id."""
 
     name: str = Field(pattern=NAME)
     seed: int = Field(default=0, ge=0, lt=2**63)
     data: tuple[DataSet, ...] = Field(min_length=1)
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: AnswerSampling = AnswerSampling()
     batch_size: int = Field(default=32, ge=1)
     dtype: Literal["float32", "bfloat16"] = "float32"
     on_error: Literal["raise", "skip"] = "raise"
@@ -150,7 +147,7 @@ def _explain(fault: Any) -> str:
     loc = fault["loc"]
     key = ".".join(map(str, loc))
     if fault["type"] == "extra_forbidden":
-        sections: dict[str, type[Strict]] = {"data": DataSet, "sampling": SamplingConfig, "endpoint": EndpointConfig}
+        sections: dict[str, type[Settings]] = {"data": DataSet, "sampling": AnswerSampling, "endpoint": EndpointConfig}
         model = sections.get(str(loc[0]), EvalConfig) if len(loc) > 1 else EvalConfig
         return f"unknown key {key}{nearest(str(loc[-1]), list(model.model_fields))}"
     message = fault["msg"].removeprefix("Value error, ")

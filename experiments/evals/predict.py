@@ -16,7 +16,7 @@ from groundrl.experiments.evals.models import open_engine
 from groundrl.rewards import Boxes, BoxSpace, Completion, DataError, Example, ImageRef, pixel, rel1, rel1000
 from groundrl.rollout.io.pictures import open_image
 from groundrl.rollout.io.records import settle, write_text
-from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.settings import Sampling
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SPACES = {"rel1000": rel1000, "rel1": rel1}

@@ -25,7 +25,8 @@ from groundrl.rewards import (
 from groundrl.rewards.core.intervals import block_interval, block_sums, ratio
 from groundrl.rollout.io.records import completion_columns
 from groundrl.rollout.model.loader import Loader
-from groundrl.rollout.sampling.engine import Engine, Sampling, seed_key
+from groundrl.rollout.sampling.engine import Engine, seed_key
+from groundrl.rollout.settings import Sampling
 
 
 @dataclass(frozen=True, kw_only=True)

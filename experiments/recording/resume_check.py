@@ -18,9 +18,13 @@ FREE = {"checkpoint_every", "keep_last", "keep_best", "reward_workers", "audit",
 
 
 def check_unchanged(folder: RunFolder, config: RunConfig, reward: Reward | None, *, allow: bool) -> list[str]:
-    """What has changed since the run began, in words. ConfigError where something has and it is not allowed."""
+    """What has changed since the run began, in words. ConfigError where something has and it is not allowed.
+
+    A key that is younger than the run stood at its default then.
+    """
     before, now = folder.environment, plan(config, reward)
-    changes = list(_differences(before["config"], now["config"]))
+    began = RunConfig.model_validate(before["config"]).model_dump(mode="json")
+    changes = list(_differences(began, now["config"]))
     if before["reward"] != now["reward"]:
         changes.append(
             f"the reward's fingerprint: {before['reward']} -> {now['reward']} (its source, data or versions)"

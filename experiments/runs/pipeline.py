@@ -24,7 +24,7 @@ from groundrl.algorithms.preflight import preflight
 from groundrl.algorithms.sft import held_out_loss, train_sft
 from groundrl.experiments.config.model import model_path
 from groundrl.experiments.config.run import ConfigError, RunConfig
-from groundrl.experiments.config.stage import RLStage, SFTStage, lora_settings, rl_settings, sft_settings
+from groundrl.experiments.config.stage import RLStage, SFTStage
 from groundrl.experiments.data.seen_pixels import as_the_model_writes
 from groundrl.experiments.data.training import load_training
 from groundrl.experiments.recording.evaluation import evaluate, report, summarize
@@ -42,7 +42,7 @@ from groundrl.rollout.model.adapters import POLICY
 from groundrl.rollout.model.freezing import VISION, freeze
 from groundrl.rollout.model.loader import Loader
 from groundrl.rollout.model.policy import Policy
-from groundrl.rollout.model.resolution import Resolution, set_resolution
+from groundrl.rollout.model.resolution import set_resolution
 from groundrl.rollout.model.storage import store_frozen_in_bfloat16
 from groundrl.rollout.sampling.engine import Engine
 from groundrl.rollout.sampling.engines import engine_settings
@@ -101,13 +101,13 @@ class Pipeline:
         """Set what of the policy learns in this stage and how it sees images; whether through an adapter."""
         model = self.config.model
         if stage.resolution is not None:
-            set_resolution(policy, Resolution(**stage.resolution.model_dump()))
+            set_resolution(policy, stage.resolution)
         if model.quantize is None:
             freeze(policy, (*(VISION if model.freeze_vision else ()), *stage.freeze))
         lora = stage.lora if stage.lora is not None else model.lora
         if lora is None or lora == "off":
             return False
-        policy.adapters.add(POLICY, lora_settings(lora), seed=self.config.seed)
+        policy.adapters.add(POLICY, lora, seed=self.config.seed)
         store_frozen_in_bfloat16(policy, exported=True)
         return True
 
@@ -123,7 +123,7 @@ class Pipeline:
             train_sft(
                 policy,
                 loader,
-                sft_settings(stage, self.config.seed),
+                stage.settings(self.config.seed),
                 record=recorder.sft if recorder is not None else lambda row: None,
                 folder=checkpoint,
                 hardware=lightning_hardware(self.config),
@@ -137,7 +137,7 @@ class Pipeline:
             if self.config.audit == "warn" and self.fabric.is_global_zero and not stage_progress(checkpoint):
                 warn_before_training(self.reward, self.sources[stage.name], seed=self.config.seed)
             loader = self._loader(policy, stage.name, reserve=stage.max_new_tokens)
-            rl = rl_settings(stage, self.config.seed)
+            rl = stage.settings(self.config.seed)
             if self.fabric.is_global_zero and not stage_progress(checkpoint):
                 self.progress.say(preflight(policy, self._engine(policy), loader, self.reward, rl).text)
             train_rl(
@@ -196,7 +196,7 @@ class Pipeline:
         """The mean loss over the tokens of the held-out gold answers."""
         loader = self._loader(policy, self._held_out(within=True), answers=True)
         ranks = {"rank": self.fabric.global_rank, "world_size": self.fabric.world_size}
-        parts = held_out_loss(policy, loader, sft_settings(stage, self.config.seed), **ranks)
+        parts = held_out_loss(policy, loader, stage.settings(self.config.seed), **ranks)
         total, count = torch.as_tensor(self.fabric.all_reduce(parts, reduce_op="sum")).tolist()
         return float(total / count)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,8 +21,7 @@ from groundrl.rollout.forward.shared_prompt import pack_batch
 from groundrl.rollout.model.head import bare
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.prompts import Prompt
-
-Update = Literal["auto", "padded", "packed", "prefix"]
+from groundrl.rollout.settings import Update
 
 SHARED: dict[Update, tuple[str, ...]] = {
     "auto": ("packed", "prefix", "prefix_joined"),

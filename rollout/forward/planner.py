@@ -12,10 +12,11 @@ from torch import Tensor
 from groundrl.rewards import Completion, GroundRLWarning
 from groundrl.rollout.forward.batches import Batch
 from groundrl.rollout.forward.costs import Costs, Lengths
-from groundrl.rollout.forward.forms import SHARED, Update, build, update_faults, update_obstacle
+from groundrl.rollout.forward.forms import SHARED, build, update_faults, update_obstacle
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.prompts import Prompt
+from groundrl.rollout.settings import Update
 
 Share = list[tuple[int, list[int]]]  # places of prompts, each with the numbers of its completions in this micro-batch
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,23 +13,9 @@ from peft.utils import ModulesToSaveWrapper
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
+from groundrl.rollout.settings import LoraSettings
+
 POLICY = "policy"  # the adapter that samples and learns; a critic may have one of its own
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoraSettings:
-    """Low-rank updates `W + alpha / rank * B A` (arXiv 2106.09685); B is zero at first, so that nothing has changed.
-
-    `targets`: `language` (every linear layer of the language model but its head), `all` (those of the vision tower
-    too), or names of modules, such as `q_proj`. `modules_to_save` are trained whole, such as `lm_head`. `dropout` is
-    of supervised stages: RL has none.
-    """
-
-    rank: int = 16
-    alpha: float = 32.0
-    targets: str | tuple[str, ...] = "language"
-    modules_to_save: tuple[str, ...] = ()
-    dropout: float = 0.0
 
 
 class Adapters:

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from groundrl.rewards import BoxSpace, DataError, Example, pixel
 from groundrl.rollout.model.policy import Policy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resolution:
-    """Pixels of an image, at least and at most; both sides are rounded to a multiple of the merged patch.
-
-    In Qwen3-VL one token stands for 32 x 32 pixels, so `max_pixels` over 1024 is the most tokens of an image.
-    """
-
-    min_pixels: int
-    max_pixels: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_pixels <= self.max_pixels:
-            raise ValueError(
-                f"a resolution needs 0 < min_pixels <= max_pixels, got {self.min_pixels}, {self.max_pixels}"
-            )
+from groundrl.rollout.settings import Resolution
 
 
 def set_resolution(policy: Policy, resolution: Resolution) -> None:

@@ -14,8 +14,8 @@ from groundrl.rollout.forward.cache import attention_obstacle
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.prompts import Prompt
 from groundrl.rollout.sampling.drawing import cumulative_dtype, draw, processed_scores
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.states import GroupState, OwnState, State
+from groundrl.rollout.settings import Sampling
 
 
 @dataclass(frozen=True, kw_only=True)

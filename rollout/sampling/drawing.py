@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.settings import Sampling
 
 
 def processed_scores(

@@ -17,7 +17,7 @@ from groundrl.rewards.http.ledger import Ledger, Limits
 from groundrl.rewards.http.wire import Endpoint
 from groundrl.rollout.io.pictures import open_image
 from groundrl.rollout.model.prompts import with_images
-from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.settings import Sampling
 
 TYPES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))  # sent as they are; others become PNG
 DAY = 86400.0

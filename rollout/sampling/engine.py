@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,42 +12,7 @@ from torch import Tensor
 
 from groundrl.rewards import Example, Group
 from groundrl.rollout.model.policy import Policy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How answers are drawn. `temperature` 0 is greedy; its log-probs are those of temperature 1.
-
-    `top_k`, `top_p` and `min_p` cut off unlikely tokens; log-probs are then of what is left. An answer ends with the
-    model's end tokens, with one of `stop_tokens`, or where its text holds one of the strings `stop` (which it keeps).
-    """
-
-    max_new_tokens: int = 128
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float = 1.0
-    min_p: float = 0.0
-    stop: tuple[str, ...] = ()
-    stop_tokens: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
-        if not 0.0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature must be a finite number of at least 0, got {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1, or None for no limit, got {self.top_k}")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
-        if not 0.0 <= self.min_p <= 1.0:
-            raise ValueError(f"min_p must be from 0 to 1, got {self.min_p}")
-        if "" in self.stop:
-            raise ValueError("a stop string must not be empty: every answer holds it")
-
-    @property
-    def truncates(self) -> bool:
-        """Whether tokens that the policy could write are cut off, so that it is not the policy that is sampled."""
-        return self.top_k is not None or self.top_p < 1.0 or self.min_p > 0.0
+from groundrl.rollout.settings import Sampling
 
 
 @runtime_checkable

@@ -21,7 +21,8 @@ from groundrl.rollout.model.loading import Precision, best_device, load_model
 from groundrl.rollout.model.policy import allowed_tokens, end_token_ids
 from groundrl.rollout.model.prompts import with_images
 from groundrl.rollout.sampling.drawing import cumulative_dtype, draw, processed_scores
-from groundrl.rollout.sampling.engine import Sampling, keyed_uniforms
+from groundrl.rollout.sampling.engine import keyed_uniforms
+from groundrl.rollout.settings import Sampling
 
 
 class FamilyEngine:

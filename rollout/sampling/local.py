@@ -10,7 +10,8 @@ from torch import Tensor
 from groundrl.rewards import Completion, Example, Group
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.sampling.decoding import Answer, Decoding
-from groundrl.rollout.sampling.engine import Sampling, keyed_uniforms
+from groundrl.rollout.sampling.engine import keyed_uniforms
+from groundrl.rollout.settings import Sampling
 
 
 class LocalEngine:

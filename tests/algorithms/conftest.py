@@ -10,14 +10,14 @@ import torch
 from lightning.fabric import Fabric
 
 from groundrl.algorithms.loop import RLStep, train_rl
-from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.schema import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import LearnBatch, Window
 from groundrl.rollout.forward.batches import PaddedBatch
 from groundrl.rollout.forward.images import Images
 from groundrl.rollout.model.loader import Loader
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import Sampling
 
 TIMING = ("seconds/", "tokens_per_second")
 MAX_LENGTH = 11  # tokens that a completion of `learn_batch` might have had

@@ -18,15 +18,15 @@ from lightning.fabric import Fabric
 
 from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.loop import RLStep, train_rl
-from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.schema import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings, SFTSettings
 from groundrl.algorithms.sft import train_sft
 from groundrl.rewards import Completion, Example, ImageRef, Reward, reward
 from groundrl.rollout.io.order import ShuffledOrder
 from groundrl.rollout.model.loader import Loader
 from groundrl.rollout.model.policy import Policy
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import Sampling
 
 
 def examples() -> list[Example]:

@@ -7,20 +7,14 @@ import torch
 from lightning.fabric import Fabric
 
 from groundrl.algorithms.advantages.gae import gae
-from groundrl.algorithms.critic import (
-    Critic,
-    CriticSettings,
-    ValueHead,
-    explained_variance,
-    return_sums,
-    value_losses,
-)
-from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.critic import Critic, ValueHead, explained_variance, return_sums, value_losses
+from groundrl.algorithms.schema import CriticSettings, ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import reward
 from groundrl.rollout.forward.batches import PaddedBatch, pad_batch
-from groundrl.rollout.model.adapters import POLICY, LoraSettings
+from groundrl.rollout.model.adapters import POLICY
 from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.settings import LoraSettings
 
 PPO = {"advantage": "gae", "objective": "ppo", "critic": CriticSettings(lr=0.05, warmup_steps=0)}
 LORA = LoraSettings(rank=2)

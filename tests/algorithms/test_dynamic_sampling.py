@@ -12,8 +12,8 @@ from groundrl.rewards import Completion, Example, Group, Score, reward
 from groundrl.rollout.io.order import ShuffledOrder
 from groundrl.rollout.model.loader import Loader
 from groundrl.rollout.model.policy import Policy
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import Sampling
 
 START = 5  # prompts drawn by the steps before
 
@@ -181,5 +181,5 @@ def test_it_is_refused_where_groups_without_variance_teach(advantage):
 
 
 def test_a_negative_budget_is_refused():
-    with pytest.raises(ValueError, match="dynamic_sampling is a number of prompts, at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"dynamic_sampling\n.*greater than or equal to 0"):
         RLSettings(name="rl", steps=1, dynamic_sampling=-1)

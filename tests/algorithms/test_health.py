@@ -8,13 +8,13 @@ import torch
 
 from groundrl.algorithms.generators import generator_state
 from groundrl.algorithms.health import CHECKS, FIRST, LATEST, QUIET, Watch, warnings_of
-from groundrl.algorithms.objectives import ObjectiveSettings
 from groundrl.algorithms.preflight import Preflight, memory_estimate, preflight
+from groundrl.algorithms.schema import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Completion, Example, Reward, reward
 from groundrl.rollout.model.loader import Loader
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import Sampling
 
 # The quickstart's first and last steps: a healthy run whose entropy falls to 0.4 of its start.
 BEGAN = {"entropy": 0.34, "completion_length/mean": 47.6, "groups/zero_variance": 1.4, "groups/informative": 14.6}

@@ -10,11 +10,11 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from groundrl.algorithms.learner import Learner
-from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.schema import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings
 from groundrl.rewards import Completion, Example, Group, reward
 from groundrl.rollout.model.policy import Policy
-from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.settings import Sampling
 
 A, END = 0, 1  # the whole vocabulary
 

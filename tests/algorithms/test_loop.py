@@ -1,6 +1,7 @@
 """The RL loop: repeatable, resumable, and it learns."""
 
 import json
+import math
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,10 +14,10 @@ import torch
 
 from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.loop import RLStep
-from groundrl.algorithms.objectives import ObjectiveSettings
+from groundrl.algorithms.schema import ObjectiveSettings
 from groundrl.rewards import Completion, Example, GroundRLWarning, Reward, Score, reward
 from groundrl.rollout.model.policy import Policy
-from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.settings import Sampling
 
 # Everything that a resume must bring back: optimiser, schedule, reference, several epochs with old log-probs.
 FULL = {"epochs": 2, "warmup_steps": 3, "weight_decay": 0.01, "clipping": ObjectiveSettings(kl_coef=0.05)}
@@ -46,6 +47,17 @@ def test_the_same_run_twice_is_identical(tiny_vl, vl_examples, rl_run, untimed, 
 def test_another_seed_is_another_run(tiny_text, text_examples, rl_run):
     one, other = (rl_run(Policy.load(tiny_text), text_examples, steps=1, seed=seed) for seed in (0, 1))
     assert one[0].groups != other[0].groups
+
+
+def test_a_truncated_sampler_is_corrected_by_what_its_nucleus_holds(tiny_text, text_examples, rl_run):
+    """`q = p / Z` inside the nucleus of mass Z, so a token's weight `p / q` is Z: from top_p up to 1, never above."""
+    settings = {
+        "sampling": Sampling(max_new_tokens=6, top_p=0.5),
+        "clipping": ObjectiveSettings(importance_correction="token_truncate"),
+    }
+    (step,) = rl_run(Policy.load(tiny_text), text_examples, steps=1, **settings)
+    assert 0.5 <= step.metrics["importance_weight"] < 0.99
+    assert 0.01 < step.metrics["sampler_gap"] <= math.log(2) + 1e-4
 
 
 class Killed(Exception):

@@ -9,8 +9,8 @@ from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft import train_sft
 from groundrl.rollout.model.loader import Loader
 from groundrl.rollout.model.policy import Policy
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import Sampling
 
 
 @pytest.fixture(params=["float32", "bfloat16"])

@@ -17,8 +17,8 @@ from groundrl.experiments.bench.rollouts.cases import Case, ReadyPolicy
 from groundrl.rewards import Completion, Example
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
 from groundrl.rollout.forward.planner import Planner
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import Sampling
 
 Completions = Sequence[Sequence[Completion]]  # of each group
 

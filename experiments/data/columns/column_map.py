@@ -9,15 +9,15 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from groundrl.experiments.config.model import Strict
 from groundrl.experiments.tasks import TASKS
 from groundrl.rewards.expression import nearest
+from groundrl.rollout.settings import Settings
 
 MAPS = Path(__file__).parent / "maps"
 OPTIONAL = "?"  # at the end of a column's name: the file may lack it
 
 
-class AnswerColumns(Strict):
+class AnswerColumns(Settings):
     """The right choice: its `letter`, its place from 0 (`index`), or its `text`; the text alone where none is given.
 
     Where several are named they must agree.
@@ -28,14 +28,14 @@ class AnswerColumns(Strict):
     text: str | None = None
 
 
-class ReportColumns(Strict):
+class ReportColumns(Settings):
     """The sections of a report; an empty one is left out."""
 
     findings: str
     impression: str
 
 
-class BoxColumns(Strict):
+class BoxColumns(Settings):
     """The column of a list of boxes, how and in which space they are written, and the column of their labels."""
 
     column: str
@@ -44,7 +44,7 @@ class BoxColumns(Strict):
     labels: str | None = None
 
 
-class ColumnMap(Strict):
+class ColumnMap(Settings):
     """How one data set is read.
 
     A column is named as in the file; `a.b` is the field b of the object in column a, and a name that ends in `?` may

@@ -10,7 +10,7 @@ from groundrl.experiments.bench.rollouts.cases import CASES, Case, all_cases, bu
 from groundrl.experiments.bench.rollouts.contenders import Ours, Padded, Trl
 from groundrl.experiments.bench.rollouts.measure import operations
 from groundrl.experiments.bench.rollouts.plots import draw
-from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.settings import Sampling
 
 SECONDS = {
     "update/ours": (1.0, 2.0),

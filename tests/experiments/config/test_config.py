@@ -7,8 +7,7 @@ import pytest
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.config.load import RECIPES, find_config, load_config, parse_overrides
 from groundrl.experiments.config.run import ConfigError
-from groundrl.experiments.config.stage import rl_settings, sft_settings
-from groundrl.rollout.model.adapters import LoraSettings
+from groundrl.rollout.settings import LoraSettings
 
 
 def recipe(**changes):
@@ -42,6 +41,10 @@ def test_overrides_reach_a_stage_by_its_name():
         ({"stages.rl.advantage": "gae", "stages.rl.dynamic_sampling": 4}, "but advantage gae learns from them too"),
         ({"stages.rl.objective": "cispo", "stages.rl.clip_high": 0.28}, "with cispo clip_high is the largest weight"),
         ({"stages.rl.objective": "cispo", "stages.rl.dual_clip": 3.0}, "cispo has no lower bound and no dual clip"),
+        ({"stages.rl.top_p": 0.9}, "stages.rl: RL learns from what the policy itself samples: top_k, top_p and min_p"),
+        ({"stages.rl.top_p": 1.5}, "stages.rl.top_p: Input should be less than or equal to 1"),
+        ({"stages.rl.stop": [""]}, "stages.rl.stop.0: String should have at least 1 character"),
+        ({"stages.rl.temperature": 0}, "stages.rl: RL explores by sampling: temperature 0 is greedy"),
         ({"stages.rl.dual_clip": 1.0}, "stages.rl.dual_clip: Input should be greater than 1"),
         ({"stages.rl.importance_cap": 0.5}, "stages.rl.importance_cap: Input should be greater than or equal to 1"),
         ({"stages.rll.steps": 2}, "stages.rll.steps: there is no 'rll' here; there are sft, rl"),
@@ -112,6 +115,11 @@ def test_every_key_of_an_rl_stage_reaches_the_loop():
         "mask_truncated": True,
         "temperature": 0.75,
         "max_new_tokens": 77,
+        "top_k": 13,
+        "top_p": 0.875,
+        "min_p": 0.0625,
+        "stop": ("END",),
+        "stop_tokens": (7,),
         "clip_low": 0.125,
         "clip_high": 0.375,
         "dual_clip": 3.5,
@@ -132,15 +140,16 @@ def test_every_key_of_an_rl_stage_reaches_the_loop():
     assert set(changed) | {"name", "kind", "data", "critic", "resolution", "freeze", "lora"} == set(
         type(stage).model_fields
     )
-    settings = rl_settings(stage, seed=5)
-    flat = {
-        **vars(settings),
-        **vars(settings.sampling),
-        **vars(settings.clipping),
-        "on_reward_error": settings.on_error,
-    }
+    settings = stage.settings(seed=5)
+    flat = {**vars(settings), **vars(settings.sampling), **vars(settings.clipping)}
     assert {key: flat[key] for key in changed} == changed
     assert (settings.seed, settings.name) == (5, "rl")
+
+
+def test_a_truncated_sampler_is_allowed_where_it_is_corrected():
+    changes = {"stages.rl.top_p": 0.9, "stages.rl.importance_correction": "token_truncate", "stages.rl.stop": ["</s>"]}
+    settings = recipe(**changes).stages[1].settings(seed=0)
+    assert (settings.sampling.top_p, settings.sampling.stop) == (0.9, ("</s>",))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +193,7 @@ def test_every_key_of_an_sft_stage_reaches_the_trainer():
     }
     stage = recipe(**{f"stages.sft.{key}": value for key, value in changed.items()}).stages[0]
     assert set(changed) | {"name", "kind", "data", "resolution", "freeze", "lora"} == set(type(stage).model_fields)
-    assert vars(sft_settings(stage, seed=5)) == {**changed, "seed": 5}
+    assert vars(stage.settings(seed=5)) == {**changed, "seed": 5}
 
 
 @pytest.mark.parametrize(
@@ -225,7 +234,7 @@ class TestAdapterAndCritic:
     def test_a_few_keys_with_defaults(self):
         config, _ = load_config("ppo", {"model.lora.rank": 8, "stages.rl.critic.lora": {}})
         assert (config.model.lora.rank, config.model.lora.targets, config.model.lora.dropout) == (8, "language", 0.0)
-        settings = rl_settings(config.stages[1], 0)
+        settings = config.stages[1].settings(0)
         assert settings.critic.lora == LoraSettings()
         assert settings.critic.decay == 1.0
 

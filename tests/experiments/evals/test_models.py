@@ -9,8 +9,8 @@ from groundrl.experiments.bench.tiny_model import build_tokenizer
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.evals.models import checkpoint_of, open_engine, weights_stamp
 from groundrl.rollout.sampling.endpoint import EndpointEngine
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import Sampling
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from groundrl.algorithms.learner import Learner
 from groundrl.experiments import Run, resume, train
 from groundrl.experiments.config.run import ConfigError
+from groundrl.experiments.recording.folder import RunFolder
+from groundrl.experiments.recording.resume_check import check_unchanged
 
 SFT = {"name": "sft", "kind": "sft", "steps": 4, "batch_size": 2, "lr": 1e-3, "checkpoint_every": 2}
 RL = {"name": "rl", "kind": "rl", "steps": 4, "prompts_per_step": 2, "group_size": 3, "epochs": 2, "lr": 1e-3}
@@ -168,6 +170,18 @@ def test_another_configuration_is_refused_unless_it_is_said(stopped):
     resume(stopped.folder, allow_changed=True, progress=False)
     assert json.loads((stopped.folder / "environment.json").read_text())["changed"] == [["stages.rl.lr: 0.001 -> 0.5"]]
     resume(stopped.folder, progress=False)  # it was said once
+
+
+def test_a_key_that_is_younger_than_the_run_stood_at_its_default(straight, tmp_path):
+    recorded = json.loads((straight.folder / "environment.json").read_text()) | {"reward": None}
+    del recorded["config"]["stages"][1]["top_p"]
+    (tmp_path / "environment.json").write_text(json.dumps(recorded))
+    assert check_unchanged(RunFolder(tmp_path), straight.config, None, allow=False) == []
+    del recorded["config"]["stages"][1]["importance_cap"]
+    (tmp_path / "environment.json").write_text(json.dumps(recorded))
+    stages = (*straight.config.stages[:1], straight.config.stages[1].model_copy(update={"importance_cap": 3.0}))
+    config = straight.config.model_copy(update={"stages": stages})
+    assert check_unchanged(RunFolder(tmp_path), config, None, allow=True) == ["stages.rl.importance_cap: 2.0 -> 3.0"]
 
 
 def test_another_reward_is_refused(stopped, tmp_path):

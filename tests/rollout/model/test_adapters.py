@@ -6,10 +6,10 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from groundrl.rollout.forward.batches import pad_batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
-from groundrl.rollout.model.adapters import POLICY, LoraSettings
+from groundrl.rollout.model.adapters import POLICY
 from groundrl.rollout.model.policy import Policy
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import LoraSettings, Sampling
 
 LORA = LoraSettings(rank=4, alpha=8.0)
 

@@ -11,9 +11,10 @@ from transformers import AutoModelForCausalLM
 from groundrl.rollout.forward.batches import pad_batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
 from groundrl.rollout.model import loading
-from groundrl.rollout.model.adapters import POLICY, LoraSettings
+from groundrl.rollout.model.adapters import POLICY
 from groundrl.rollout.model.loading import quantization_config
 from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.settings import LoraSettings
 
 
 def gradients(policy: Policy, examples) -> tuple[dict[str, torch.Tensor], int]:

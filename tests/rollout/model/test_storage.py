@@ -9,9 +9,10 @@ from groundrl.algorithms.reference import make_reference
 from groundrl.experiments.evals.models import open_engine
 from groundrl.rollout.forward.batches import pad_batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
-from groundrl.rollout.model.adapters import POLICY, LoraSettings
+from groundrl.rollout.model.adapters import POLICY
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.storage import store_frozen_in_bfloat16
+from groundrl.rollout.settings import LoraSettings
 
 LORA = LoraSettings(rank=4, alpha=8.0)
 

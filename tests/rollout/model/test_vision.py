@@ -10,8 +10,8 @@ from groundrl.rollout.forward.logprobs import CompletionLogprobs
 from groundrl.rollout.model.freezing import VISION, freeze
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.vision import frozen_tower
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import Sampling
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers.generation.logits_process import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from groundrl.rollout.sampling.drawing import draw, processed_scores
-from groundrl.rollout.sampling.engine import Sampling
+from groundrl.rollout.settings import Sampling
 
 V = 40
 WARPERS = {

@@ -11,7 +11,8 @@ from groundrl.rewards import DataError, Example, ImageRef
 from groundrl.rewards.core.function import load_module
 from groundrl.rewards.http import client
 from groundrl.rollout.sampling.endpoint import EndpointEngine, data_url
-from groundrl.rollout.sampling.engine import Engine, Sampling
+from groundrl.rollout.sampling.engine import Engine
+from groundrl.rollout.settings import Sampling
 
 web = load_module("judge_server", str(Path(__file__).parents[2] / "judge_server.py"))
 

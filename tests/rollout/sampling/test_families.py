@@ -18,8 +18,9 @@ from transformers import (
 
 from groundrl.experiments.bench.tiny_model import build_tokenizer
 from groundrl.rewards import DataError, Example
-from groundrl.rollout.sampling.engine import Engine, Sampling
+from groundrl.rollout.sampling.engine import Engine
 from groundrl.rollout.sampling.families import FamilyEngine, _images_only, image_ids
+from groundrl.rollout.settings import Sampling
 
 TEMPLATE = (
     "{%- for message in messages -%}<|im_start|>{{ message['role'] }}\n{%- for part in message['content'] -%}"

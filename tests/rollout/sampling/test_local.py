@@ -11,8 +11,8 @@ from groundrl.rollout.forward.batches import pad_batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs, masked_log_softmax
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.sampling.drawing import draw
-from groundrl.rollout.sampling.engine import Sampling
 from groundrl.rollout.sampling.local import LocalEngine
+from groundrl.rollout.settings import Sampling
 
 WINDOW = 8  # shorter than every prompt, so that a sliding window or a chunk does cut something off
 SMALL = {
