@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from groundrl.experiments.data.cells_benchmark.sample import CellSettings
     from groundrl.experiments.data.formats.mask_source import MaskReading
     from groundrl.experiments.drawing.boxes import draw_boxes, draw_pairs
+    from groundrl.experiments.metrics.own import metric
     from groundrl.experiments.runs.figures import before_and_after
     from groundrl.experiments.runs.reader import Run, load_run
     from groundrl.experiments.runs.train import resume, train
@@ -53,6 +54,7 @@ _HOME = {
     "load_run": "runs.reader",
     "load_source": "data",
     "load_sweep": "ablation.sweep",
+    "metric": "metrics.own",
     "open_log": "analysis.open_log",
     "plot_field": "analysis.compare_runs",
     "plot_held_out": "analysis.compare_runs",
@@ -91,6 +93,7 @@ __all__ = [
     "load_run",
     "load_source",
     "load_sweep",
+    "metric",
     "open_log",
     "plot_field",
     "plot_held_out",

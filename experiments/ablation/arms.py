@@ -15,19 +15,19 @@ from groundrl.experiments.config.load import load_config
 from groundrl.experiments.config.rewards import build_reward
 from groundrl.experiments.config.run import ConfigError, RunConfig
 from groundrl.experiments.config.stage import NAME, RLStage
-from groundrl.rewards import Factuality, Format, LabelAccuracy, MatchedIoU, Reward, parse_reward
+from groundrl.experiments.metrics.figures import figure
+from groundrl.rewards import Factuality, Format, LabelAccuracy, MatchedIoU, Reward, SoftF1, parse_reward
 from groundrl.rewards.core.compose import Sum
 
 MORE_SFT = "more_sft"
 # What each metric pays for by itself: an arm trained on that alone would be measured by its own reward.
 OWN_REWARD: dict[str, type[Reward]] = {
     "iou_mean": MatchedIoU,
-    "iou_mean_greedy": MatchedIoU,
-    "iou_mean_cool": MatchedIoU,
     "iou_best_of_n": MatchedIoU,
+    "soft_f1": SoftF1,
     "label_accuracy": LabelAccuracy,
+    "choice_accuracy": LabelAccuracy,
     "fact_f1": Factuality,
-    "fact_f1_greedy": Factuality,
     "format_rate": Format,
 }
 
@@ -185,6 +185,6 @@ def _what_it_does(arm: Arm, config: RunConfig, folder: Path, metric: str) -> Any
             raise ConfigError(f"arm {arm.name!r} has no part with a weight other than 0")
         reward = replace(reward, terms=tuple(terms))
     alone = reward.children[0] if isinstance(reward, Sum) and len(reward.children) == 1 else reward
-    if isinstance(alone, OWN_REWARD.get(metric, ())):
+    if isinstance(alone, OWN_REWARD.get(figure(metric).base, ())):
         raise ConfigError(f"metric {metric} is the own reward of arm {arm.name!r}; choose one that no arm is paid for")
     return reward.fingerprint, tuple(stage.model_dump_json() for stage in config.stages)

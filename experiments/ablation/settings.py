@@ -10,8 +10,9 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from groundrl.experiments.config.load import load_config, read_config
-from groundrl.experiments.config.run import METRICS, ConfigError
+from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.config.stage import NAME
+from groundrl.experiments.metrics.figures import check_figure, figure
 from groundrl.rewards.expression import nearest
 from groundrl.rollout.settings import Settings
 
@@ -36,10 +37,8 @@ class SweepSettings(Settings):
 
     @model_validator(mode="after")
     def _known(self) -> SweepSettings:
-        if self.metric == "reward_mean":
+        if figure(self.metric).base == "reward_mean":
             raise ValueError("metric: reward_mean is each arm's own reward; choose what all arms are measured by alike")
-        if self.metric not in METRICS:
-            raise ValueError(f"metric: there is no {self.metric!r}{nearest(self.metric, METRICS)}")
         for arm in self.arms:
             if isinstance(arm, str) and arm not in ARM_WORDS:
                 raise ValueError(f"arms: there is no {arm!r}{nearest(arm, ARM_WORDS)}; an arm of your own is a mapping")
@@ -75,6 +74,10 @@ def load_sweep_settings(
         base, folder = load_config(folder / settings.base, changes)
     else:
         base, _ = load_config(copy.deepcopy(settings.base), changes)
+    try:
+        check_figure(settings.metric, base.metrics)  # here, since the base may bring metrics of its own
+    except ValueError as error:
+        raise ConfigError(f"metric: {error}") from None
     return settings.model_copy(update={"base": base.model_dump(mode="json"), "overrides": {}}), folder
 
 

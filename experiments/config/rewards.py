@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
-from groundrl.experiments.config.run import ConfigError, RunConfig
+from groundrl.experiments.config.run import USER_CODE, ConfigError, RunConfig
+from groundrl.experiments.metrics import Metric
 from groundrl.rewards import Reward, parse_reward
-
-USER_CODE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 
 def build_reward(config: RunConfig, base: Path) -> Reward | None:
@@ -29,8 +28,8 @@ def named_parts(config: RunConfig, base: Path) -> dict[str, Reward]:
 
 
 def user_files(config: RunConfig, base: Path) -> list[Path]:
-    """The Python files that the configuration's rewards come from."""
-    written = [*config.rewards.values(), config.reward or ""]
+    """The Python files that the configuration's rewards and metrics come from."""
+    written = [*config.rewards.values(), config.reward or "", *config.metrics.values()]
     return list(dict.fromkeys(base / found["file"] for text in written if (found := USER_CODE.fullmatch(text.strip()))))
 
 
@@ -47,8 +46,37 @@ def build_expression(expression: str, parts: dict[str, Reward], base: Path, key:
 
 def load_user_reward(path: Path, name: str) -> Reward:
     """The reward called `name` in a Python file, or a ConfigError that says what is wrong with it."""
+    module = _load(path, "reward")
+    found = getattr(module, name, None)
+    if isinstance(found, type) and issubclass(found, Reward):
+        found = found()
+    if not isinstance(found, Reward):
+        rewards = [key for key, value in vars(module).items() if isinstance(value, Reward)]
+        known = f"its rewards are {', '.join(rewards)}" if rewards else "it holds none; put @reward above the function"
+        raise ConfigError(f"{path} has no reward {name!r}; {known}")
+    return found
+
+
+def load_metrics(config: RunConfig, base: Path) -> dict[str, Metric]:
+    """The configuration's own `metrics`, or a ConfigError that says what is wrong with a file."""
+    result = {}
+    for own, written in config.metrics.items():
+        user = USER_CODE.fullmatch(written.strip())
+        assert user is not None, "the configuration has checked it"
+        module, name = _load(base / user["file"], "metric"), user["name"]
+        found = getattr(module, name, None)
+        if not isinstance(found, Metric):
+            metrics = [key for key, value in vars(module).items() if isinstance(value, Metric)]
+            known = f"its metrics are {', '.join(metrics)}" if metrics else "it holds none; put @metric above"
+            raise ConfigError(f"metrics.{own}: {base / user['file']} has no metric {name!r}; {known}")
+        result[own] = found
+    return result
+
+
+def _load(path: Path, what: str) -> ModuleType:
+    """A user's file as a module."""
     if not path.is_file():
-        raise ConfigError(f"there is no reward file {path}")
+        raise ConfigError(f"there is no {what} file {path}")
     module_name = f"groundrl_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
@@ -58,12 +86,5 @@ def load_user_reward(path: Path, name: str) -> Reward:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # user code may raise anything while it is imported
-        raise ConfigError(f"the reward file {path} does not import: {type(error).__name__}: {error}") from error
-    found = getattr(module, name, None)
-    if isinstance(found, type) and issubclass(found, Reward):
-        found = found()
-    if not isinstance(found, Reward):
-        rewards = [key for key, value in vars(module).items() if isinstance(value, Reward)]
-        known = f"its rewards are {', '.join(rewards)}" if rewards else "it holds none; put @reward above the function"
-        raise ConfigError(f"{path} has no reward {name!r}; {known}")
-    return found
+        raise ConfigError(f"the {what} file {path} does not import: {type(error).__name__}: {error}") from error
+    return module

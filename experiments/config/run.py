@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from groundrl.experiments.config.model import ModelConfig
 from groundrl.experiments.config.stage import NAME, DataConfig, RLStage, SFTStage
+from groundrl.experiments.metrics.figures import check_figure, check_own_name, figure
 from groundrl.rewards.expression import nearest
 from groundrl.rollout.sampling.engines import engine_settings
 from groundrl.rollout.settings import Settings
 
-METRICS = (
+DEFAULT_METRICS = (  # those to which the data have nothing are left out of the results
     "iou_mean",
     "iou_mean_greedy",
     "iou_mean_cool",
@@ -27,6 +29,7 @@ METRICS = (
     "completion_length",
 )
 HELD_OUT_LOSS = "held_out/loss"
+USER_CODE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 
 class ConfigError(ValueError):
@@ -37,20 +40,14 @@ class EvaluationConfig(Settings):
     """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer.
 
     `every`: also within stages after so many steps, on `data.validation` where there is one, one sample and one greedy
-    answer each, and in SFT the loss on the gold answers; 0 is not at all.
+    answer each, and in SFT the loss on the gold answers; 0 is not at all. `metrics`: names of the registry or of the
+    run's own `metrics`, with `_greedy` or `_cool` for those decodings.
     """
 
     samples_per_example: int = Field(default=8, ge=1)
     every: int = Field(default=0, ge=0)
     max_new_tokens: int = Field(default=256, ge=1)
-    metrics: tuple[str, ...] = METRICS
-
-    @model_validator(mode="after")
-    def _known(self) -> EvaluationConfig:
-        for metric in self.metrics:
-            if metric not in METRICS:
-                raise ValueError(f"there is no metric {metric!r}{nearest(metric, METRICS)}")
-        return self
+    metrics: tuple[str, ...] = DEFAULT_METRICS
 
 
 class HardwareConfig(Settings):
@@ -65,6 +62,7 @@ class HardwareConfig(Settings):
 class RunConfig(Settings):
     """One run: stages one after the other, from one model, with one seed.
 
+    `metrics`: a user's own, name to `file.py:name`.
     `engine`: what samples answers, by name or as `{local: {max_rows: 256}}`.
     """
 
@@ -74,6 +72,7 @@ class RunConfig(Settings):
     data: DataConfig = DataConfig()
     rewards: dict[str, str] = Field(default_factory=dict)
     reward: str | None = None
+    metrics: dict[str, str] = Field(default_factory=dict)
     audit: Literal["warn", "off"] = "warn"  # attack the reward on a few examples before RL, and warn
     stages: tuple[Annotated[SFTStage | RLStage, Field(discriminator="kind")], ...] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -94,6 +93,7 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _whole(self) -> RunConfig:
+        self._check_metrics()
         names = [stage.name for stage in self.stages]
         for name in {"test", "validation"} & set(names):
             raise ValueError(f"a stage cannot be called {name!r}: that is the evaluation's data")
@@ -104,6 +104,14 @@ class RunConfig(Settings):
                 raise ValueError(f"stage {stage.name!r} has no data: set data.train or stages.{stage.name}.data.train")
             self._check_stage(stage)
         return self
+
+    def _check_metrics(self) -> None:
+        for name, written in self.metrics.items():
+            check_own_name(name)
+            if not USER_CODE.fullmatch(written.strip()):
+                raise ValueError(f"metrics.{name}: write file.py:name, got {written!r}")
+        for name in self.evaluation.metrics:
+            check_figure(name, self.metrics)
 
     def _check_stage(self, stage: SFTStage | RLStage) -> None:
         if stage.freeze and (stage.lora or self.model.lora) not in (None, "off"):
@@ -121,6 +129,8 @@ class RunConfig(Settings):
             return  # of the rollouts
         if metric != HELD_OUT_LOSS and name not in self.evaluation.metrics:
             raise ValueError(f"keep_best: there is no metric {metric!r}{nearest(name, self.evaluation.metrics)}")
+        if figure(name).decoding == "cool":
+            raise ValueError(f"keep_best: {metric} is not measured within a stage; leave _cool out")
         if (self.data.validation or self.data.test) is None or not self.evaluation.every:
             raise ValueError(
                 f"keep_best: {metric} is measured within a stage only with evaluation.every and data.validation "

@@ -10,8 +10,10 @@ from groundrl.experiments.metrics.open_answers import OPEN
 from groundrl.experiments.metrics.questions import QUESTIONS
 from groundrl.experiments.metrics.reports import REPORTS
 from groundrl.experiments.metrics.retrieval import RETRIEVAL
+from groundrl.experiments.metrics.training import TRAINING
 
 METRICS: dict[str, Metric] = {
+    **TRAINING,
     **GROUNDING,
     **QUESTIONS,
     **OPEN,

@@ -89,11 +89,14 @@ def _micro(counts: Float[np.ndarray, "*R 42"]) -> Float[np.ndarray, "*R"]:
 
 _FACTS = "facts that the verifier's rules read from answer and reference report, mean over reports that state some"
 _CHEXPERT = "F1 of the 14 CheXpert labels that the verifier's rules read as present"
+REPORT = ("report",)
 FACTS = {
-    "fact_precision": mean_of(_fact("precision"), f"precision of the {_FACTS}"),
-    "fact_recall": mean_of(_fact("recall"), f"recall of the {_FACTS}"),
-    "fact_f1": mean_of(_fact("f1"), f"F1 of the {_FACTS}"),
-    "contradictions": mean_of(_contradictions, "facts in an answer that its reference denies, a report", percent=False),
+    "fact_precision": mean_of(_fact("precision"), f"precision of the {_FACTS}", reads=REPORT),
+    "fact_recall": mean_of(_fact("recall"), f"recall of the {_FACTS}", reads=REPORT),
+    "fact_f1": mean_of(_fact("f1"), f"F1 of the {_FACTS}", reads=REPORT),
+    "contradictions": mean_of(
+        _contradictions, "facts in an answer that its reference denies, a report", percent=False, reads=REPORT
+    ),
     "chexpert_f1_micro": Metric(definition=f"{_CHEXPERT}, over all labels", statistics=_chexpert_counts, figure=_micro),
     "chexpert_f1_macro": Metric(
         definition=f"{_CHEXPERT}, mean over the labels that occur", statistics=_chexpert_counts, figure=mean_f1

@@ -10,6 +10,7 @@ from groundrl.rewards import Boxes, Completion, Example, SoftF1, iou_matrix
 from groundrl.rewards.boxes.geometry import match
 from groundrl.rewards.library.grounding import in_range, same_kind
 
+BOXES = ("boxes",)
 SIZES = {"small": 0.01, "medium": 0.1, "large": 1.0}  # the largest share of the image's area
 
 
@@ -89,7 +90,8 @@ def _first_hits(threshold: float) -> Metric:
         iou = _first(completion, example)
         return None if iou is None else float(iou >= threshold)
 
-    return mean_of(hit, f"share of examples whose first box has IoU of at least {threshold} with the first true one")
+    what = f"share of examples whose first box has IoU of at least {threshold} with the first true one"
+    return mean_of(hit, what, reads=BOXES)
 
 
 GROUNDING = {
@@ -97,15 +99,20 @@ GROUNDING = {
         _of_true_boxes,
         "IoU of each true box in the Hungarian pairing, a miss 0, averaged over the boxes of an example, then over "
         "examples that have boxes; false boxes cost nothing (iou_mean: they do)",
+        reads=BOXES,
     ),
     "soft_f1": mean_of(
-        _soft_f1, "2 sum IoU / (P + G) over Hungarian pairs of P predicted and G true boxes; none and none is 1"
+        _soft_f1,
+        "2 sum IoU / (P + G) over Hungarian pairs of P predicted and G true boxes; none and none is 1",
+        reads=BOXES,
     ),
     "f1_50": mean_of(
-        _f1_50, "2 hits / (P + G), as many one-to-one pairs of IoU of at least 0.5 as can be made; none and none is 1"
+        _f1_50,
+        "2 hits / (P + G), as many one-to-one pairs of IoU of at least 0.5 as can be made; none and none is 1",
+        reads=BOXES,
     ),
     "acc_30": _first_hits(0.3),
     "acc_50": _first_hits(0.5),
     "acc_70": _first_hits(0.7),
-    "ave_iou": mean_of(_first, "IoU of the first box with the first true box (MedSG-Bench), unreadable 0"),
+    "ave_iou": mean_of(_first, "IoU of the first box with the first true box (MedSG-Bench), unreadable 0", reads=BOXES),
 }

@@ -81,6 +81,6 @@ def _kit(completion: Completion, example: Example) -> float | None:
 
 RULE = "the rule of MedEvalKit, its faults included (parts of words, the most similar option); without its judge"
 MEDEVALKIT = {
-    "medevalkit": mean_of(_kit, RULE),
-    "medevalkit_closed": mean_of(_kit, f"{RULE}; over the closed questions alone"),
+    "medevalkit": mean_of(_kit, RULE, reads=("label",)),
+    "medevalkit_closed": mean_of(_kit, f"{RULE}; over the closed questions alone", reads=("label",)),
 }

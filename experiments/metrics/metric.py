@@ -16,6 +16,7 @@ from groundrl.rewards import Completion, Example, Reward
 from groundrl.rewards.core.intervals import Statistic, ratio
 
 Statistics = Float[np.ndarray, "N S"]
+Value = Callable[[Completion, Example], float | None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +43,8 @@ class Metric:
 
     `needs` names the field of `Tools` without which it cannot be measured. `percent`: shown as a percentage. `failed`
     is the column that counts answers of which the tool said nothing: they are in no other column, and are reported.
+    `value` is that of one answer, None where there is none but over a whole data set (F1 over labels, BLEU). `reads`:
+    the fields of the reference of which an example needs one.
     """
 
     definition: str
@@ -50,15 +53,17 @@ class Metric:
     needs: str | None = None
     percent: bool = True
     failed: int | None = None
+    value: Value | None = None
+    reads: tuple[str, ...] = ()
 
 
-def mean_of(value: Callable[[Completion, Example], float | None], definition: str, *, percent: bool = True) -> Metric:
+def mean_of(value: Value, definition: str, *, percent: bool = True, reads: tuple[str, ...] = ()) -> Metric:
     """The mean over answers of a value of each; None where it does not apply."""
 
     def statistics(answers: Sequence[Answered], tools: Tools) -> Statistics:
         return counted([value(each.completion, each.example) for each in answers])
 
-    return Metric(definition=definition, statistics=statistics, percent=percent)
+    return Metric(definition=definition, statistics=statistics, percent=percent, value=value, reads=reads)
 
 
 def counted(values: Sequence[float | None]) -> Statistics:

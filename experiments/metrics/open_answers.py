@@ -16,6 +16,7 @@ from groundrl.rewards.core.intervals import ratio
 from groundrl.rewards.library.labels import normalised
 from groundrl.rewards.run.execute import score_completions
 
+TEXTS = ("references", "report", "label")
 AT_ONCE = 8  # questions to the judge
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -74,9 +75,12 @@ OPEN = {
     "exact_match": mean_of(
         _best(lambda answer, truth: float(normalised(answer) == normalised(truth))),
         "the answer is a right text, whatever its case, spaces and outer punctuation",
+        reads=TEXTS,
     ),
-    "token_f1": mean_of(_best(token_f1), "F1 of the bags of words, articles and punctuation left out, best reference"),
-    "rouge_l": mean_of(_best(rouge_l), "ROUGE-L F-measure (rouge-score, no stemming), best reference"),
+    "token_f1": mean_of(
+        _best(token_f1), "F1 of the bags of words, articles and punctuation left out, best reference", reads=TEXTS
+    ),
+    "rouge_l": mean_of(_best(rouge_l), "ROUGE-L F-measure (rouge-score, no stemming), best reference", reads=TEXTS),
     "judge": Metric(
         definition="the judge's grade, moved to [0, 1]; where the judge failed there is none, and it is counted",
         statistics=_judged,

@@ -44,11 +44,18 @@ def _unparsed(completion: Completion, example: Example) -> float | None:
 
 QUESTIONS = {
     "choice_accuracy": mean_of(
-        _choice, "the right option is named by its letter, its exact text, or both agreeing; anything else is wrong"
+        _choice,
+        "the right option is named by its letter, its exact text, or both agreeing; anything else is wrong",
+        reads=("choices",),
     ),
     "closed_accuracy": mean_of(
         _closed,
         "yes or no as words, exactly one of them in the answer; a closed question with another answer by exact match",
+        reads=("label",),
     ),
-    "unparsed": mean_of(_unparsed, "share of answers in which no option, or not exactly one of yes and no, is named"),
+    "unparsed": mean_of(
+        _unparsed,
+        "share of answers in which no option, or not exactly one of yes and no, is named",
+        reads=("choices", "label"),
+    ),
 }

@@ -11,14 +11,11 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from groundrl.experiments.config.run import EvaluationConfig
-from groundrl.experiments.metrics.grounding import set_iou
+from groundrl.experiments.metrics import Metric
+from groundrl.experiments.metrics.figures import figure
 from groundrl.rewards import (
-    Completion,
     Example,
-    Factuality,
-    Format,
     Group,
-    LabelAccuracy,
     Reward,
     Scorer,
 )
@@ -50,19 +47,12 @@ def decodings(config: EvaluationConfig, *, within: bool = False) -> tuple[NamedD
     )
 
 
-def fact_f1(completion: Completion, example: Example) -> float | None:
-    """F1 of the answer's facts against the reference report's; 0 without facts, None where there is nothing to say."""
-    score = Factuality().score(completion, example)
-    f1 = None if score.value is None else score.detail.get("f1", 0.0)
-    assert f1 is None or isinstance(f1, float)
-    return f1
-
-
 def evaluate(
     loader: Loader,
     engine: Engine,
     reward: Reward | None,
     config: EvaluationConfig,
+    metrics: Mapping[str, Metric],
     *,
     seed: int,
     fabric: Fabric,
@@ -70,7 +60,7 @@ def evaluate(
 ) -> tuple[list[dict[str, Any]], dict[int, Example]]:
     """One row for each completion of each test example, in order; examples by place; every rank gets all of them.
 
-    `within` a stage there are fewer completions: see `decodings`.
+    `metrics`: column to metric. `within` a stage there are fewer completions: see `decodings`.
     """
     indices = range(fabric.global_rank, len(loader.source), fabric.world_size)
     loaded = [(index, found[0]) for index in indices if (found := loader.get(index)) is not None]
@@ -86,7 +76,7 @@ def evaluate(
         )
         in_order = sorted(groups, key=lambda group: group.index)
         for (index, _), group in zip(loaded, in_order, strict=True):
-            rows += _rows(index, decoding.name, group, scorer)
+            rows += _rows(index, decoding.name, group, scorer, metrics)
     examples = dict(loaded)
     if fabric.world_size > 1:
         import torch.distributed
@@ -98,7 +88,9 @@ def evaluate(
     return rows, examples
 
 
-def _rows(index: int, decoding: str, group: Group, scorer: Scorer | None) -> list[dict[str, Any]]:
+def _rows(
+    index: int, decoding: str, group: Group, scorer: Scorer | None, metrics: Mapping[str, Metric]
+) -> list[dict[str, Any]]:
     example = group.example
     scores = [None] * len(group.completions)
     if scorer is not None:
@@ -112,50 +104,22 @@ def _rows(index: int, decoding: str, group: Group, scorer: Scorer | None) -> lis
             "decoding": decoding,
             "sample": place,
             **completion_columns(completion),
-            **_measures(completion, example),
+            **{column: metric.value(completion, example) for column, metric in metrics.items() if metric.value},
             "reward": value,
         }
         for place, (completion, value) in enumerate(zip(group.completions, scores, strict=True))
     ]
 
 
-def _measures(completion: Completion, example: Example) -> dict[str, float | None]:
-    reference = example.reference
-    iou = set_iou(completion.boxes, reference.boxes) if reference.boxes is not None else None
-    return {
-        "iou": iou,
-        "iou_positive": iou if reference.boxes is not None and len(reference.boxes) > 0 else None,
-        "label_correct": LabelAccuracy().score(completion, example).value if reference.label is not None else None,
-        "fact_f1": fact_f1(completion, example),
-        "well_formed": Format().score(completion, example).value,
-        "length": float(len(completion.token_ids)),
-    }
-
-
-# metric -> (decoding, column, how an example's samples become one number)
-DEFINITIONS: dict[str, tuple[str, str, Any]] = {
-    "iou_mean": ("sampled", "iou", np.mean),
-    "iou_mean_greedy": ("greedy", "iou", np.mean),
-    "iou_mean_cool": ("cool", "iou", np.mean),
-    "iou_best_of_n": ("sampled", "iou", np.max),
-    "iou_positive": ("sampled", "iou_positive", np.mean),
-    "iou_positive_greedy": ("greedy", "iou_positive", np.mean),
-    "reward_mean": ("sampled", "reward", np.mean),
-    "label_accuracy": ("sampled", "label_correct", np.mean),
-    "fact_f1": ("sampled", "fact_f1", np.mean),
-    "fact_f1_greedy": ("greedy", "fact_f1", np.mean),
-    "format_rate": ("sampled", "well_formed", np.mean),
-    "completion_length": ("sampled", "length", np.mean),
-}
-
-
 def per_example(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
     """Place in the data -> the metric; an example to which it does not apply is left out."""
-    decoding, column, reduce = DEFINITIONS[metric]
+    found_in = figure(metric)
+    reduce = np.max if found_in.base == "iou_best_of_n" else np.mean
     values: dict[int, list[float]] = defaultdict(list)
     for row in rows:
-        if row["decoding"] == decoding and row[column] is not None:
-            values[row["index"]].append(row[column])
+        value = row.get(found_in.column)  # a run that was recorded before the metric was known has no such column
+        if row["decoding"] == found_in.decoding and value is not None:
+            values[row["index"]].append(value)
     return {example: float(reduce(found)) for example, found in values.items()}
 
 

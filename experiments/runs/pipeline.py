@@ -23,10 +23,13 @@ from groundrl.algorithms.loop import train_rl
 from groundrl.algorithms.preflight import preflight
 from groundrl.algorithms.sft import held_out_loss, train_sft
 from groundrl.experiments.config.model import model_path
-from groundrl.experiments.config.run import ConfigError, RunConfig
+from groundrl.experiments.config.rewards import load_metrics
+from groundrl.experiments.config.run import DEFAULT_METRICS, ConfigError, RunConfig
 from groundrl.experiments.config.stage import RLStage, SFTStage
 from groundrl.experiments.data.seen_pixels import as_the_model_writes
 from groundrl.experiments.data.training import load_training
+from groundrl.experiments.metrics import METRICS, Metric
+from groundrl.experiments.metrics.figures import figure, lacks, measured, sound
 from groundrl.experiments.recording.evaluation import evaluate, report, summarize
 from groundrl.experiments.recording.folder import RunFolder
 from groundrl.experiments.recording.loggers import check_loggers
@@ -62,6 +65,7 @@ class Pipeline:
         self.folder = folder
         self.reward = reward
         self.sources = self._sources()  # all data and the model now: a wrong name must not stop a run after hours
+        self.metrics = self._metrics()
         self.fabric = make_fabric(config)
         self.progress = Progress(show=progress and self.fabric.is_global_zero)
         self.start = self._policy(None)
@@ -180,7 +184,7 @@ class Pipeline:
             self.progress.say(f"evaluating {stage} on {len(self.sources[data])} {data} examples")
         loader = self._loader(policy, data, reserve=evaluation.max_new_tokens)
         settings: dict[str, Any] = {"seed": self.config.seed, "fabric": self.fabric, "within": step is not None}
-        rows, examples = evaluate(loader, self._engine(policy), self.reward, evaluation, **settings)
+        rows, examples = evaluate(loader, self._engine(policy), self.reward, evaluation, self.metrics, **settings)
         self._note_skipped(f"evaluation of {stage}", loader)
         if recorder is not None:
             stored = dict(zip(examples, recorder.examples.add([*examples.values()]), strict=True))
@@ -210,6 +214,17 @@ class Pipeline:
             content = report(stages, self.config.evaluation.metrics)
             write_text(json.dumps(content, indent=2) + "\n", self.folder.evaluation)
         draw_run(self.folder.path)
+
+    def _metrics(self) -> dict[str, Metric]:
+        """Column -> metric; ConfigError for one that was asked for and needs what the held-out data lack."""
+        own, asked = load_metrics(self.config, self.base), self.config.evaluation.metrics
+        for name in asked if asked != DEFAULT_METRICS else ():
+            metric = {**METRICS, **own}.get(figure(name).base)
+            for data in {"test", "validation"} & set(self.sources) if metric is not None and metric.reads else ():
+                if lacks(metric, sound(self.sources[data])):
+                    needed = " or ".join(metric.reads)
+                    raise ConfigError(f"metric {name} needs {needed} in the reference, which data.{data} lacks")
+        return measured(asked, own)
 
     def _sources(self) -> dict[str, ExampleSource]:
         """The data of every stage by its name, and that of the evaluation under `test`."""

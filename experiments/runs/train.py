@@ -44,7 +44,7 @@ def train(
     folder = RunFolder(Path(runs) / settings.name)
     pipeline = Pipeline(settings, base, folder, built, progress=progress)
     if pipeline.fabric.is_global_zero:
-        folder.create(settings, base, built, code or user_files(settings, base), overwrite=overwrite)
+        folder.create(settings, base, built, [*code, *user_files(settings, base)], overwrite=overwrite)
     pipeline.fabric.barrier()
     pipeline.run()
     return Run(folder.path)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from groundrl.experiments.metrics import METRICS
 from groundrl.experiments.metrics.grounding import set_iou
 from groundrl.experiments.recording.evaluation import (
     difference,
-    fact_f1,
     level,
     per_example,
     report,
@@ -114,5 +114,5 @@ def test_the_report_compares_the_last_two_stages():
 def test_fact_f1_by_hand(said, f1):
     truth = Boxes(xyxy=np.zeros((0, 4)), space=rel1000)
     example = Example(id="a", prompt="?", reference=Reference(report="Two nuclei. No mitotic figure.", boxes=truth))
-    assert fact_f1(Completion(text=said), example) == pytest.approx(f1)
-    assert fact_f1(Completion(text=said), Example(id="b", prompt="?")) is None
+    assert METRICS["fact_f1"].value(Completion(text=said), example) == pytest.approx(f1)
+    assert METRICS["fact_f1"].value(Completion(text=said), Example(id="b", prompt="?")) is None

@@ -1,0 +1,93 @@
+"""A figure of a run: a metric's name, then `_greedy` or `_cool` for another decoding than samples at T = 1."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from groundrl.experiments.metrics import METRICS, Metric
+from groundrl.rewards import DataError, Example, ExampleSource
+from groundrl.rewards.expression import nearest
+
+DECODINGS = ("greedy", "cool")
+OF_A_RUN = ("iou_best_of_n", "reward_mean")  # the best sample's iou_mean, and the run's own reward
+COLUMNS = {  # where a metric's values stand in the rows of an evaluation, under another name than its own
+    "iou_mean": "iou",
+    "iou_best_of_n": "iou",
+    "reward_mean": "reward",
+    "label_accuracy": "label_correct",
+    "format_rate": "well_formed",
+    "completion_length": "length",
+}
+TAKEN = {  # the other columns of a row
+    *("index", "example_id", "block", "decoding", "sample", "text", "token_ids", "sampled", "logprobs"),
+    *("finish_reason", "policy_version", *COLUMNS.values()),
+}
+ALWAYS = ("iou_mean", "iou_positive", "label_accuracy", "fact_f1", "format_rate", "completion_length")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """Of which metric, in which decoding, and in which column its values stand."""
+
+    base: str
+    decoding: str
+
+    @property
+    def column(self) -> str:
+        """The column of an evaluation's rows."""
+        return COLUMNS.get(self.base, self.base)
+
+
+def figure(name: str) -> Figure:
+    """`iou_mean_greedy` as metric and decoding."""
+    base, _, decoding = name.rpartition("_")
+    return Figure(base=base, decoding=decoding) if decoding in DECODINGS else Figure(base=name, decoding="sampled")
+
+
+def check_figure(name: str, own: Collection[str] = ()) -> None:
+    """ValueError for a figure that a run cannot have; `own` are the names of a user's metrics."""
+    base = figure(name).base
+    if base in own or base in OF_A_RUN:
+        return
+    if base not in METRICS:
+        every = [*(known for known, metric in METRICS.items() if metric.value is not None), *OF_A_RUN, *own]
+        known = [*every, *(f"{each}_{decoding}" for each in every for decoding in DECODINGS)]
+        raise ValueError(f"there is no metric {name!r}{nearest(name, known)}")
+    if METRICS[base].value is None:
+        raise ValueError(f"metric {name!r} has no value for one answer, so a run cannot have it; `groundrl eval` has")
+
+
+def check_own_name(name: str) -> None:
+    """ValueError where a user's metric cannot be called so."""
+    if not name.isidentifier() or figure(name).base != name:
+        raise ValueError(
+            f"a metric cannot be called {name!r}: use a Python identifier that ends in no _greedy or _cool"
+        )
+    if name in METRICS or name in OF_A_RUN or name in TAKEN:
+        raise ValueError(f"a metric cannot be called {name!r}: that name is taken")
+
+
+def measured(names: Iterable[str], own: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Column -> the metric whose values it holds: what every run has, and what these figures need."""
+    bases = dict.fromkeys([*ALWAYS, *(figure(name).base for name in names)])
+    return {figure(base).column: {**METRICS, **own}[base] for base in bases if base not in OF_A_RUN}
+
+
+def lacks(metric: Metric, examples: Iterable[Example]) -> bool:
+    """Whether none of the examples has a field of the reference that the metric reads."""
+    return bool(metric.reads) and not any(_has(each, field) for each in examples for field in metric.reads)
+
+
+def sound(source: ExampleSource) -> Iterator[Example]:
+    """The examples of a source without those that are faulty: reading for training says what is wrong with them."""
+    for index in range(len(source)):
+        with suppress(DataError):
+            yield source[index]
+
+
+def _has(example: Example, field: str) -> bool:
+    if field == "references":
+        return bool(example.reference.columns.get(field))
+    return getattr(example.reference, field) is not None
