@@ -7,8 +7,8 @@ from pathlib import Path
 
 from groundrl.experiments.analysis import logged_examples
 from groundrl.experiments.config.load import find_config, load_config
-from groundrl.experiments.config.rewards import USER_CODE, build_reward, load_user_reward
-from groundrl.experiments.config.run import ConfigError, RunConfig
+from groundrl.experiments.config.rewards import build_reward, load_user_reward
+from groundrl.experiments.config.run import USER_CODE, ConfigError, RunConfig
 from groundrl.experiments.config.stage import RLStage, Source, Training
 from groundrl.experiments.data.training import load_training
 from groundrl.experiments.runs.audit_check import sample_examples

@@ -220,8 +220,8 @@ class Pipeline:
         own, asked = load_metrics(self.config, self.base), self.config.evaluation.metrics
         for name in asked if asked != DEFAULT_METRICS else ():
             metric = {**METRICS, **own}.get(figure(name).base)
-            for data in {"test", "validation"} & set(self.sources) if metric is not None and metric.reads else ():
-                if lacks(metric, sound(self.sources[data])):
+            for data in ("test", "validation"):
+                if data in self.sources and metric is not None and lacks(metric, sound(self.sources[data])):
                     needed = " or ".join(metric.reads)
                     raise ConfigError(f"metric {name} needs {needed} in the reference, which data.{data} lacks")
         return measured(asked, own)

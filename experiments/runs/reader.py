@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundrl.experiments.config.load import load_config
-from groundrl.experiments.config.rewards import USER_CODE, load_user_reward, named_parts
-from groundrl.experiments.config.run import ConfigError, RunConfig
+from groundrl.experiments.config.rewards import load_user_reward, named_parts
+from groundrl.experiments.config.run import USER_CODE, ConfigError, RunConfig
 from groundrl.experiments.config.stage import RLStage
 from groundrl.rewards import Reward, parse_reward
 from groundrl.rollout.io.records import SCHEMA_VERSION, read_lines
