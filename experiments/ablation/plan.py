@@ -42,7 +42,7 @@ class Plan:
         self.shared = self.base.stages[: len(self.base.stages) - len(rl_stages(self.base))]
         if self.base.data.test is None:
             raise ConfigError("a sweep compares on test data: set data.test in its base")
-        if settings.metric not in self.base.evaluation.metrics:
+        if settings.metric not in self.base.figures:
             raise ConfigError(f"the base does not measure {settings.metric}: add it to evaluation.metrics")
         if MORE_SFT in settings.controls and not (self.shared and isinstance(self.shared[-1], SFTStage)):
             raise ConfigError("the control more_sft needs an SFT stage before the RL stage")

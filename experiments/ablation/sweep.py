@@ -23,7 +23,10 @@ from groundrl.experiments.ablation.results import Results, read_results
 from groundrl.experiments.ablation.runner import Workers, run_all
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.ablation.worker import read_plan
+from groundrl.experiments.config.rewards import load_metrics
 from groundrl.experiments.config.run import ConfigError
+from groundrl.experiments.data import load_source
+from groundrl.experiments.runs.measures import check_measurable
 from groundrl.experiments.runs.reader import RUNS
 from groundrl.rollout.io.records import write_text
 
@@ -166,6 +169,11 @@ def _prepare(plan: Plan, *, overwrite: bool) -> None:
                 "choose another name (name=...)"
             )
         plan.check_found()
+    if not file.is_file():  # what lies there was measured, and its data may have moved since
+        test = plan.base.data.test
+        assert test is not None, "the plan has checked it"
+        source = load_source(test, seed=plan.base.seed, base=plan.paths)
+        check_measurable(plan.settings.metric, plan.base, load_metrics(plan.base, plan.paths), source, "test")
     content = yaml.safe_dump(plan.settings.model_dump(mode="json"), sort_keys=False)
     write_text(json.dumps(environment(plan.base, plan.paths, None), indent=2) + "\n", plan.folder / "environment.json")
     write_text(content, file)

@@ -9,25 +9,16 @@ from pydantic import Field, field_validator, model_validator
 
 from groundrl.experiments.config.model import ModelConfig
 from groundrl.experiments.config.stage import NAME, DataConfig, RLStage, SFTStage
-from groundrl.experiments.metrics.figures import check_figure, check_own_name, figure
-from groundrl.rewards.expression import nearest
+from groundrl.experiments.metrics.figures import (
+    DEFAULTS_BEFORE,
+    check_figure,
+    check_own_name,
+    default_figures,
+    figure,
+)
 from groundrl.rollout.sampling.engines import engine_settings
 from groundrl.rollout.settings import Settings
 
-DEFAULT_METRICS = (  # those to which the data have nothing are left out of the results
-    "iou_mean",
-    "iou_mean_greedy",
-    "iou_mean_cool",
-    "iou_best_of_n",
-    "iou_positive",
-    "iou_positive_greedy",
-    "reward_mean",
-    "label_accuracy",
-    "fact_f1",
-    "fact_f1_greedy",
-    "format_rate",
-    "completion_length",
-)
 HELD_OUT_LOSS = "held_out/loss"
 USER_CODE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
@@ -41,13 +32,18 @@ class EvaluationConfig(Settings):
 
     `every`: also within stages after so many steps, on `data.validation` where there is one, one sample and one greedy
     answer each, and in SFT the loss on the gold answers; 0 is not at all. `metrics`: names of the registry or of the
-    run's own `metrics`, with `_greedy` or `_cool` for those decodings.
+    run's own `metrics`, with `_greedy` or `_cool` for those decodings; by default what the data can be asked.
     """
 
     samples_per_example: int = Field(default=8, ge=1)
     every: int = Field(default=0, ge=0)
     max_new_tokens: int = Field(default=256, ge=1)
-    metrics: tuple[str, ...] = DEFAULT_METRICS
+    metrics: tuple[str, ...] | None = None
+
+    @field_validator("metrics")
+    @classmethod
+    def _recorded_before(cls, metrics: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if metrics == DEFAULTS_BEFORE else metrics
 
 
 class HardwareConfig(Settings):
@@ -91,6 +87,11 @@ class RunConfig(Settings):
     def _off(cls, value: Any) -> Any:
         return "off" if value is False else value  # YAML 1.1 reads off as false
 
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What is measured on held-out examples, as far as they can be asked it."""
+        return self.evaluation.metrics if self.evaluation.metrics is not None else default_figures(self.metrics)
+
     @model_validator(mode="after")
     def _whole(self) -> RunConfig:
         self._check_metrics()
@@ -110,8 +111,11 @@ class RunConfig(Settings):
             check_own_name(name)
             if not USER_CODE.fullmatch(written.strip()):
                 raise ValueError(f"metrics.{name}: write file.py:name, got {written!r}")
-        for name in self.evaluation.metrics:
-            check_figure(name, self.metrics)
+        for name in self.evaluation.metrics or ():
+            try:
+                check_figure(name, self.metrics)
+            except ValueError as error:
+                raise ValueError(f"evaluation.metrics: {error}") from None
 
     def _check_stage(self, stage: SFTStage | RLStage) -> None:
         if stage.freeze and (stage.lora or self.model.lora) not in (None, "off"):
@@ -127,8 +131,12 @@ class RunConfig(Settings):
         held_out, _, name = metric.rpartition("held_out/")
         if held_out or not metric.startswith("held_out/"):
             return  # of the rollouts
-        if metric != HELD_OUT_LOSS and name not in self.evaluation.metrics:
-            raise ValueError(f"keep_best: there is no metric {metric!r}{nearest(name, self.evaluation.metrics)}")
+        if metric != HELD_OUT_LOSS and name not in self.figures:
+            try:
+                check_figure(name, self.metrics)
+            except ValueError as error:
+                raise ValueError(f"keep_best: {error}") from None
+            raise ValueError(f"keep_best: {name} is not measured; add it to evaluation.metrics")
         if figure(name).decoding == "cool":
             raise ValueError(f"keep_best: {metric} is not measured within a stage; leave _cool out")
         if (self.data.validation or self.data.test) is None or not self.evaluation.every:

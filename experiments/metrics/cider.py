@@ -70,6 +70,6 @@ CIDER = {
     "cider": Metric(
         definition="CIDEr-D, from 0 to 10, n-grams weighted by their rarity in the references of this data set",
         statistics=_statistics,
-        percent=False,
+        range=(0.0, 10.0),
     )
 }

@@ -95,7 +95,7 @@ FACTS = {
     "fact_recall": mean_of(_fact("recall"), f"recall of the {_FACTS}", reads=REPORT),
     "fact_f1": mean_of(_fact("f1"), f"F1 of the {_FACTS}", reads=REPORT),
     "contradictions": mean_of(
-        _contradictions, "facts in an answer that its reference denies, a report", percent=False, reads=REPORT
+        _contradictions, "facts in an answer that its reference denies, a report", range=(0.0, np.inf), reads=REPORT
     ),
     "chexpert_f1_micro": Metric(definition=f"{_CHEXPERT}, over all labels", statistics=_chexpert_counts, figure=_micro),
     "chexpert_f1_macro": Metric(

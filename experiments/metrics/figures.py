@@ -11,11 +11,29 @@ from groundrl.rewards import DataError, Example, ExampleSource
 from groundrl.rewards.expression import nearest
 
 DECODINGS = ("greedy", "cool")
-OF_A_RUN = ("iou_best_of_n", "reward_mean")  # the best sample's iou_mean, and the run's own reward
+REWARD = "reward_mean"  # of the run's own reward, which no table of metrics can hold
+DEFAULTS = (  # those that the data can be asked; the others are left out of the results
+    "iou_mean",
+    "iou_mean_greedy",
+    "iou_mean_cool",
+    "iou_best_of_n",
+    "iou_positive",
+    "iou_positive_greedy",
+    REWARD,
+    "choice_accuracy",
+    "choice_accuracy_greedy",
+    "label_accuracy",
+    "fact_f1",
+    "fact_f1_greedy",
+    "format_rate",
+    "completion_length",
+)
+# What every run recorded before the defaults followed from the data.
+DEFAULTS_BEFORE = tuple(name for name in DEFAULTS if not name.startswith("choice"))
 COLUMNS = {  # where a metric's values stand in the rows of an evaluation, under another name than its own
     "iou_mean": "iou",
     "iou_best_of_n": "iou",
-    "reward_mean": "reward",
+    REWARD: "reward",
     "label_accuracy": "label_correct",
     "format_rate": "well_formed",
     "completion_length": "length",
@@ -24,7 +42,7 @@ TAKEN = {  # the other columns of a row
     *("index", "example_id", "block", "decoding", "sample", "text", "token_ids", "sampled", "logprobs"),
     *("finish_reason", "policy_version", *COLUMNS.values()),
 }
-ALWAYS = ("iou_mean", "iou_positive", "label_accuracy", "fact_f1", "format_rate", "completion_length")
+LOOKED_AT = 1000  # examples, to say what the data can be asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +64,25 @@ def figure(name: str) -> Figure:
     return Figure(base=base, decoding=decoding) if decoding in DECODINGS else Figure(base=name, decoding="sampled")
 
 
+def default_figures(own: Iterable[str]) -> tuple[str, ...]:
+    """What a run measures where it is told nothing; `own` are the names of a user's metrics."""
+    return (*DEFAULTS, *(f"{name}{decoding}" for name in own for decoding in ("", "_greedy")))
+
+
 def check_figure(name: str, own: Collection[str] = ()) -> None:
     """ValueError for a figure that a run cannot have; `own` are the names of a user's metrics."""
     base = figure(name).base
-    if base in own or base in OF_A_RUN:
+    if base in own or base == REWARD:
         return
     if base not in METRICS:
-        every = [*(known for known, metric in METRICS.items() if metric.value is not None), *OF_A_RUN, *own]
+        every = [*(known for known, metric in METRICS.items() if metric.value is not None), REWARD, *own]
         known = [*every, *(f"{each}_{decoding}" for each in every for decoding in DECODINGS)]
         raise ValueError(f"there is no metric {name!r}{nearest(name, known)}")
     if METRICS[base].value is None:
-        raise ValueError(f"metric {name!r} has no value for one answer, so a run cannot have it; `groundrl eval` has")
+        raise ValueError(
+            f"metric {name!r} is of a whole data set and has no value for one answer, so a run cannot have it; "
+            "`groundrl eval` has"
+        )
 
 
 def check_own_name(name: str) -> None:
@@ -65,14 +91,14 @@ def check_own_name(name: str) -> None:
         raise ValueError(
             f"a metric cannot be called {name!r}: use a Python identifier that ends in no _greedy or _cool"
         )
-    if name in METRICS or name in OF_A_RUN or name in TAKEN:
+    if name in METRICS or name == REWARD or name in TAKEN:
         raise ValueError(f"a metric cannot be called {name!r}: that name is taken")
 
 
 def measured(names: Iterable[str], own: Mapping[str, Metric]) -> dict[str, Metric]:
     """Column -> the metric whose values it holds: what every run has, and what these figures need."""
-    bases = dict.fromkeys([*ALWAYS, *(figure(name).base for name in names)])
-    return {figure(base).column: {**METRICS, **own}[base] for base in bases if base not in OF_A_RUN}
+    bases = dict.fromkeys(figure(name).base for name in (*DEFAULTS, *names))
+    return {figure(base).column: {**METRICS, **own}[base] for base in bases if base != REWARD}
 
 
 def lacks(metric: Metric, examples: Iterable[Example]) -> bool:
@@ -81,8 +107,12 @@ def lacks(metric: Metric, examples: Iterable[Example]) -> bool:
 
 
 def sound(source: ExampleSource) -> Iterator[Example]:
-    """The examples of a source without those that are faulty: reading for training says what is wrong with them."""
-    for index in range(len(source)):
+    """The examples of a source, `LOOKED_AT` from all over it first, without those that are faulty.
+
+    Whoever reads them for training says what is wrong with those.
+    """
+    spread = range(0, len(source), max(1, len(source) // LOOKED_AT))
+    for index in (*spread, *(index for index in range(len(source)) if index not in spread)):
         with suppress(DataError):
             yield source[index]
 

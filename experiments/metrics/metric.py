@@ -41,29 +41,43 @@ class Metric:
     """`statistics` of N answers of one data set, `[N, S]`, a row of nan where the metric does not apply; summed over
     any of them, `figure` makes the number. `definition` says in a sentence what it is.
 
-    `needs` names the field of `Tools` without which it cannot be measured. `percent`: shown as a percentage. `failed`
+    `range` is what the figure can be. `needs` names the field of `Tools` without which it cannot be measured. `failed`
     is the column that counts answers of which the tool said nothing: they are in no other column, and are reported.
-    `value` is that of one answer, None where there is none but over a whole data set (F1 over labels, BLEU). `reads`:
-    the fields of the reference of which an example needs one.
+    `value` is that of one answer, None where there is none but over a whole data set (F1 over labels, BLEU), and
+    `samples` makes one number of the values of an example's samples. `reads`: the fields of the reference of which an
+    example needs one.
     """
 
     definition: str
     statistics: Callable[[Sequence[Answered], Tools], Statistics]
     figure: Statistic = ratio
     needs: str | None = None
-    percent: bool = True
+    range: tuple[float, float] = (0.0, 1.0)
     failed: int | None = None
     value: Value | None = None
+    samples: Callable[[Sequence[float]], np.floating] = np.mean
     reads: tuple[str, ...] = ()
 
+    @property
+    def percent(self) -> bool:
+        """Whether it is shown as a percentage."""
+        return self.range[1] == 1.0
 
-def mean_of(value: Value, definition: str, *, percent: bool = True, reads: tuple[str, ...] = ()) -> Metric:
-    """The mean over answers of a value of each; None where it does not apply."""
+
+def mean_of(
+    value: Value,
+    definition: str,
+    *,
+    range: tuple[float, float] = (0.0, 1.0),
+    samples: Callable[[Sequence[float]], np.floating] = np.mean,
+    reads: tuple[str, ...] = (),
+) -> Metric:
+    """The mean over examples of a value of each answer; None where it does not apply."""
 
     def statistics(answers: Sequence[Answered], tools: Tools) -> Statistics:
         return counted([value(each.completion, each.example) for each in answers])
 
-    return Metric(definition=definition, statistics=statistics, percent=percent, value=value, reads=reads)
+    return Metric(definition=definition, statistics=statistics, range=range, value=value, samples=samples, reads=reads)
 
 
 def counted(values: Sequence[float | None]) -> Statistics:

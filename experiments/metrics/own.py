@@ -4,33 +4,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
+from typing import overload
+
+import numpy as np
 
 from groundrl.experiments.metrics.metric import Metric, Value, mean_of
-from groundrl.rewards import Completion, Example
+from groundrl.rewards import Completion, Example, Reference
+from groundrl.rewards.expression import nearest
+
+REFERENCE = tuple(each.name for each in fields(Reference) if each.name != "columns")
 
 
-def metric(*, range: tuple[float, float] = (0.0, 1.0)) -> Callable[[Value], Metric]:
-    """Turn `(completion, example) -> float | None` into a metric; None where it does not apply.
+@overload
+def metric(function: Value) -> Metric: ...
+@overload
+def metric(*, range: tuple[float, float] = (0.0, 1.0), reads: tuple[str, ...] = ()) -> Callable[[Value], Metric]: ...
+def metric(
+    function: Value | None = None, *, range: tuple[float, float] = (0.0, 1.0), reads: tuple[str, ...] = ()
+) -> Metric | Callable[[Value], Metric]:
+    """Turn `(completion, example) -> float | None` into a metric of that range; None where it does not apply.
 
-    ValueError for a range that is not finite and ascending, or for a value outside it; TypeError for no number.
+    Use as `@metric` or `@metric(range=(-1, 1))`. It is averaged over an example's samples, then over examples; its
+    definition is the first line of its docstring. `reads`: fields of the reference (`("boxes",)`); a run on data that
+    have none of them is refused before it starts. ValueError for a range that is not finite and ascending, a field that
+    does not exist, or a value outside the range; TypeError for a value that is no number (text, a boolean, a list).
     """
-    lo, hi = range
+    if function is not None:
+        return _made(function, range, reads)
+    return lambda function: _made(function, range, reads)
+
+
+def _made(function: Value, range: tuple[float, float], reads: tuple[str, ...]) -> Metric:
+    name, (lo, hi) = getattr(function, "__name__", repr(function)), range
     if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
-        raise ValueError(f"a metric's range must be two finite numbers, low and high, got {range}")
+        raise ValueError(f"metric {name!r}: a range is two finite numbers, low and high, got {range}")
+    for field in reads:
+        if field not in REFERENCE:
+            raise ValueError(f"metric {name!r}: a reference has no {field!r}{nearest(field, REFERENCE)}")
 
-    def made(function: Value) -> Metric:
-        def value(completion: Completion, example: Example) -> float | None:
-            found = function(completion, example)
-            if found is None:
-                return None
-            what = f"metric {function.__name__!r} returned {found!r} for example {example.id!r}"
-            if isinstance(found, bool | str) or not hasattr(found, "__float__"):
-                raise TypeError(f"{what}; return a float, or None where it does not apply")
-            if not lo <= float(found) <= hi:
-                raise ValueError(f"{what}, outside its declared range ({lo}, {hi})")
-            return float(found)
+    def value(completion: Completion, example: Example) -> float | None:
+        found: object = function(completion, example)
+        if found is None:
+            return None
+        what = f"metric {name!r} returned {found!r} for example {example.id!r}"
+        if isinstance(found, bool | np.bool_ | str) or not isinstance(found, int | float | np.number):
+            raise TypeError(f"{what}; return a float, or None where it does not apply")
+        if not lo <= float(found) <= hi:
+            raise ValueError(f"{what}, outside its declared range ({lo}, {hi})")
+        return float(found)
 
-        definition = (function.__doc__ or function.__name__).strip().splitlines()[0]
-        return mean_of(value, definition, percent=(lo, hi) == (0, 1))
-
-    return made
+    definition = (function.__doc__ or name).strip().splitlines()[0]
+    return mean_of(value, definition, range=(lo, hi), reads=reads)

@@ -86,6 +86,7 @@ REPORTS = {
     "embedding_cosine": Metric(
         definition="cosine of the mean token vectors of the named sentence encoder, best reference",
         statistics=_cosines,
+        range=(-1.0, 1.0),
         needs="encoder",
     ),
 }

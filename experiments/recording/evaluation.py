@@ -11,7 +11,7 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from groundrl.experiments.config.run import EvaluationConfig
-from groundrl.experiments.metrics import Metric
+from groundrl.experiments.metrics import METRICS, Metric
 from groundrl.experiments.metrics.figures import figure
 from groundrl.rewards import (
     Example,
@@ -114,7 +114,7 @@ def _rows(
 def per_example(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
     """Place in the data -> the metric; an example to which it does not apply is left out."""
     found_in = figure(metric)
-    reduce = np.max if found_in.base == "iou_best_of_n" else np.mean
+    reduce = METRICS[found_in.base].samples if found_in.base in METRICS else np.mean
     values: dict[int, list[float]] = defaultdict(list)
     for row in rows:
         value = row.get(found_in.column)  # a run that was recorded before the metric was known has no such column

@@ -24,7 +24,7 @@ def held_out_curve(folder: RunFolder, config: RunConfig) -> list[dict[str, Any]]
         files[stage.steps] = folder.evaluation_rows(stage.name)
         for step, file in sorted(files.items()):
             if file.is_file():
-                metrics = summarize(pq.read_table(file).to_pylist(), config.evaluation.metrics)
+                metrics = summarize(pq.read_table(file).to_pylist(), config.figures)
                 points.append({"step": offset + step, "stage": stage.name, **metrics})
         offset += stage.steps
     return points

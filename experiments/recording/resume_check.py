@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from groundrl.experiments.config.load import load_config
 from groundrl.experiments.config.run import ConfigError, RunConfig
 from groundrl.experiments.recording.folder import RunFolder, plan
 from groundrl.rewards import Reward
@@ -23,7 +24,7 @@ def check_unchanged(folder: RunFolder, config: RunConfig, reward: Reward | None,
     A key that is younger than the run stood at its default then.
     """
     before, now = folder.environment, plan(config, reward)
-    began = RunConfig.model_validate(before["config"]).model_dump(mode="json")
+    began = load_config(before["config"], {})[0].model_dump(mode="json")  # an older version knew fewer keys
     changes = list(_differences(began, now["config"]))
     if before["reward"] != now["reward"]:
         changes.append(

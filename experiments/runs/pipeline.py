@@ -24,12 +24,11 @@ from groundrl.algorithms.preflight import preflight
 from groundrl.algorithms.sft import held_out_loss, train_sft
 from groundrl.experiments.config.model import model_path
 from groundrl.experiments.config.rewards import load_metrics
-from groundrl.experiments.config.run import DEFAULT_METRICS, ConfigError, RunConfig
+from groundrl.experiments.config.run import ConfigError, RunConfig
 from groundrl.experiments.config.stage import RLStage, SFTStage
 from groundrl.experiments.data.seen_pixels import as_the_model_writes
 from groundrl.experiments.data.training import load_training
-from groundrl.experiments.metrics import METRICS, Metric
-from groundrl.experiments.metrics.figures import figure, lacks, measured, sound
+from groundrl.experiments.metrics.figures import measured
 from groundrl.experiments.recording.evaluation import evaluate, report, summarize
 from groundrl.experiments.recording.folder import RunFolder
 from groundrl.experiments.recording.loggers import check_loggers
@@ -39,6 +38,7 @@ from groundrl.experiments.recording.resume_check import other_threads
 from groundrl.experiments.runs.audit_check import warn_before_training
 from groundrl.experiments.runs.figures import draw_run
 from groundrl.experiments.runs.hardware import lightning_hardware, make_fabric
+from groundrl.experiments.runs.measures import metrics_of
 from groundrl.rewards import ExampleSource, Reward
 from groundrl.rollout.io.records import write_table, write_text
 from groundrl.rollout.model.adapters import POLICY
@@ -65,7 +65,8 @@ class Pipeline:
         self.folder = folder
         self.reward = reward
         self.sources = self._sources()  # all data and the model now: a wrong name must not stop a run after hours
-        self.metrics = self._metrics()
+        self.own_metrics = load_metrics(config, base)
+        self.metrics = measured(config.figures, self.own_metrics)
         self.fabric = make_fabric(config)
         self.progress = Progress(show=progress and self.fabric.is_global_zero)
         self.start = self._policy(None)
@@ -76,6 +77,9 @@ class Pipeline:
         policy = self.start
         done = self._complete_stages()
         recorder = self._recorder(done)
+        if "test" in self.sources and self.progress.show:
+            names = metrics_of(self.config, self.own_metrics, self.sources["test"])
+            self.progress.say(f"measured on test: {', '.join(names)}")
         try:
             offset = 0
             for index, stage in enumerate(self.config.stages):
@@ -166,7 +170,7 @@ class Pipeline:
             return {}
         rows = self._evaluate(stage.name, policy, recorder, step=step)
         wanted = (stage.keep_best or "").removeprefix(HELD_OUT)
-        found = summarize(rows, [wanted]) if wanted in self.config.evaluation.metrics else {}
+        found = summarize(rows, [wanted]) if wanted in self.config.figures else {}
         if isinstance(stage, SFTStage):
             found["loss"] = self._held_out_loss(stage, policy)
         return {HELD_OUT + name: value for name, value in found.items()}
@@ -211,20 +215,9 @@ class Pipeline:
             if self.folder.evaluation_rows(stage.name).is_file()
         }
         if stages:
-            content = report(stages, self.config.evaluation.metrics)
+            content = report(stages, self.config.figures)
             write_text(json.dumps(content, indent=2) + "\n", self.folder.evaluation)
         draw_run(self.folder.path)
-
-    def _metrics(self) -> dict[str, Metric]:
-        """Column -> metric; ConfigError for one that was asked for and needs what the held-out data lack."""
-        own, asked = load_metrics(self.config, self.base), self.config.evaluation.metrics
-        for name in asked if asked != DEFAULT_METRICS else ():
-            metric = {**METRICS, **own}.get(figure(name).base)
-            for data in ("test", "validation"):
-                if data in self.sources and metric is not None and lacks(metric, sound(self.sources[data])):
-                    needed = " or ".join(metric.reads)
-                    raise ConfigError(f"metric {name} needs {needed} in the reference, which data.{data} lacks")
-        return measured(asked, own)
 
     def _sources(self) -> dict[str, ExampleSource]:
         """The data of every stage by its name, and that of the evaluation under `test`."""

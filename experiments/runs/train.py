@@ -30,6 +30,7 @@ def train(
     (`{"stages.rl.steps": 20}`); further keyword arguments are top-level keys (`seed=1`, `name="mine"`).
     """
     from groundrl.experiments.recording.folder import RunFolder
+    from groundrl.experiments.runs.measures import check_metrics
     from groundrl.experiments.runs.pipeline import Pipeline
 
     changes = {**(overrides or {}), **keys}
@@ -43,6 +44,7 @@ def train(
     built = reward if isinstance(reward, Reward) else build_reward(settings, base)
     folder = RunFolder(Path(runs) / settings.name)
     pipeline = Pipeline(settings, base, folder, built, progress=progress)
+    check_metrics(settings, pipeline.own_metrics, pipeline.sources)
     if pipeline.fabric.is_global_zero:
         folder.create(settings, base, built, [*code, *user_files(settings, base)], overwrite=overwrite)
     pipeline.fabric.barrier()

@@ -39,6 +39,7 @@ def base(folder, model):
     rl = {"name": "rl", "kind": "rl", "steps": 2, "prompts_per_step": 2, "group_size": 4, "max_new_tokens": 6}
     return {
         "name": "base",
+        "audit": "off",  # a toy, which pays an empty answer as much as any
         "model": {"path": str(model)},
         "data": {"train": str(folder / "data.jsonl"), "test": str(folder / "data.jsonl")},
         "rewards": {"even": f"{folder}/mine.py:even", "short": f"{folder}/mine.py:short"},
