@@ -30,7 +30,7 @@ from groundrl.rewards.published.formulas import (
 )
 from groundrl.rewards.published.medloc import MedLoc
 from groundrl.rewards.published.medmo import MedMOBox
-from groundrl.rewards.published.presets import PRESETS
+from groundrl.rewards.published.presets import PRESETS, RENAMED
 
 REWARDS: dict[str, type[Reward]] = {
     kind.__name__: kind
@@ -113,8 +113,8 @@ class _Reader:
         match function:
             case ast.Name(id=name) if name in CALLABLE:
                 target: Callable[..., Any] = CALLABLE[name]
-            case ast.Attribute(value=ast.Name(id="presets"), attr=name) if name in PRESETS:
-                target = PRESETS[name]
+            case ast.Attribute(value=ast.Name(id="presets"), attr=name) if RENAMED.get(name, name) in PRESETS:
+                target = PRESETS[RENAMED.get(name, name)]
             case ast.Attribute(value=ast.Name(id="presets"), attr=name):
                 raise self.refused(f"no preset is called {name!r}{nearest(name, list(PRESETS))}")
             case ast.Attribute(value=inner, attr=method) if method in METHODS:

@@ -34,9 +34,7 @@ def _length(completion: Completion, example: Example) -> float | None:
 _IOU = "sum of IoU over Hungarian pairs / max(predicted, true boxes); a missed and a false box cost alike"
 TRAINING = {
     "iou_mean": mean_of(_iou, f"{_IOU}; none and none is 1", reads=BOXES),
-    "iou_best_of_n": mean_of(
-        _iou, f"iou_mean of an example's best sample: {_IOU}", samples=np.max, reads=BOXES
-    ),
+    "iou_best_of_n": mean_of(_iou, f"iou_mean of an example's best sample: {_IOU}", samples=np.max, reads=BOXES),
     "iou_positive": mean_of(_iou_positive, f"{_IOU}; over examples that have boxes", reads=BOXES),
     "label_accuracy": mean_of(
         _label, "the answer's text without its boxes is the reference's label, but for case and space", reads=("label",)

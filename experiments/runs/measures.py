@@ -14,14 +14,14 @@ Sources = Mapping[str, ExampleSource]
 
 
 def check_metrics(config: RunConfig, own: Mapping[str, Metric], sources: Sources) -> None:
-    """ConfigError for a metric that was asked for, or is to choose a checkpoint, and that held-out data cannot be asked.
+    """ConfigError for a metric that is asked for, or is to choose a checkpoint, and that its data cannot be asked.
 
     What is measured by default may be lacking. `own` are the user's metrics, `sources` the data by name.
     """
-    held_out = [
-        name for name in ("validation", "test") if name in sources
-    ]  # checkpoints by the first, results by the last
-    for name in (config.evaluation.metrics or ()) if held_out else ():
+    held_out = [name for name in ("validation", "test") if name in sources]  # the first chooses, the last is reported
+    if not held_out:
+        return
+    for name in config.evaluation.metrics or ():
         check_measurable(name, config, own, sources[held_out[-1]], held_out[-1])
     for best in {stage.keep_best for stage in config.stages}:
         if best is not None and best.startswith("held_out/") and best != HELD_OUT_LOSS:

@@ -125,11 +125,12 @@ def f_beta_iou(*, beta: float = 1.0, threshold: float = 0.0, as_published: bool 
     return FBetaIoU(beta=beta, threshold=threshold)
 
 
-def map(*, as_published: bool = False) -> Reward:
+def mean_average_precision(*, as_published: bool = False) -> Reward:
     """This project's own: mean average precision without an order."""
     return MeanAP()
 
 
+RENAMED = {"map": "mean_average_precision"}  # in expressions that were recorded before
 PRESETS: dict[str, Callable[..., Reward]] = {
     preset.__name__: preset
     for preset in (
@@ -150,6 +151,6 @@ PRESETS: dict[str, Callable[..., Reward]] = {
         soft_f1,
         giou,
         f_beta_iou,
-        map,
+        mean_average_precision,
     )
 }

@@ -155,7 +155,7 @@ def test_a_truncated_sampler_is_allowed_where_it_is_corrected():
 @pytest.mark.parametrize(
     ("metric", "changes", "message"),
     [
-        ("held_out/iou_men", {}, r"keep_best: there is no metric 'held_out/iou_men'; did you mean '?iou_mean'?"),
+        ("held_out/iou_men", {}, r"keep_best: there is no metric 'iou_men'; did you mean 'iou_mean'?"),
         (
             "held_out/iou_mean",
             {},

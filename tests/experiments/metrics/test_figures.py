@@ -4,11 +4,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from groundrl.experiments import ConfigError, load_config, load_run, load_sweep, metric, train
+from groundrl.experiments import ConfigError, load_config, load_run, load_source, load_sweep, metric, sweep, train
+from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.cli.main import app
 from groundrl.experiments.metrics import METRICS, RENAMED
 from groundrl.experiments.metrics.figures import TAKEN, Figure, check_figure, check_own_name, figure
 from groundrl.experiments.recording.evaluation import per_example
+from groundrl.experiments.runs.measures import metrics_of
 from groundrl.rewards import Completion, Example
 
 MINE = """
@@ -46,41 +48,53 @@ def base(folder, model):
         "reward": "0.7*even + 0.3*short",
         "metrics": {"tight": f"{folder}/mine.py:tight"},
         "stages": [rl | {"lr": 1e-2, "warmup_steps": 0}],
-        "evaluation": {
-            "samples_per_example": 2,
-            "max_new_tokens": 6,
-            "every": 1,
-            "metrics": ["choice_accuracy", "choice_accuracy_greedy", "tight", "tight_greedy"],
-        },
+        "evaluation": {"samples_per_example": 2, "max_new_tokens": 6, "every": 1},
     }
 
 
 @pytest.mark.parametrize("declared", ["choice_accuracy", "tight"])
 def test_a_sweep_declares_any_metric(tmp_path, tiny_text, declared):
-    written = {"name": "s", "base": base(tmp_path, tiny_text), "metric": declared, "arms": ["full", "leave_one_out"]}
-    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(written | {"seeds": 1}))
+    arms = ["full", {"name": "short", "reward": "short"}]
+    written = {"name": "s", "base": base(tmp_path, tiny_text), "metric": declared, "arms": arms, "seeds": 1}
+    if declared == "tight":  # the other by default
+        written["base"]["evaluation"]["metrics"] = ["tight"]
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(written))
     done = CliRunner().invoke(app, ["sweep", str(tmp_path / "sweep.yaml"), "--runs", str(tmp_path / "runs")])
     assert done.exit_code == 0, done.output
     found = load_sweep(tmp_path / "runs" / "s")
     assert found.results.metric == declared
     rows = {(row["arm"], row["metric"]): row["value"] for row in found.table.to_pylist()}
-    assert [mean.arm for mean in found.results.means] == ["full", "without_even", "without_short"]
-    for arm in ("full", "without_even", "without_short"):
+    assert [mean.arm for mean in found.results.means] == ["full", "short"]
+    for arm in ("full", "short"):
         evaluated = load_run(tmp_path / "runs" / "s" / f"{arm}-0").evaluation["stages"]["rl"]
         assert rows[arm, declared] == evaluated[declared]
-    if declared == "tight":
-        assert 0 < rows["full", "tight"] < 1
+        assert 0 <= evaluated[declared] <= 1
+        if declared == "tight":
+            assert list(evaluated) == ["tight"]
+            assert evaluated["tight"] > 0
 
 
-@pytest.mark.parametrize("best", ["choice_accuracy", "tight_greedy"])
-def test_a_checkpoint_is_kept_by_any_metric(tmp_path, tiny_text, best):
+def test_a_run_says_what_it_measures_and_keeps_the_best_by_it(tmp_path, tiny_text, capsys):
     config = base(tmp_path, tiny_text)
-    config["stages"][0]["keep_best"] = f"held_out/{best}"
-    run = train(config, runs=tmp_path / "runs", progress=False)
+    config["stages"][0]["keep_best"] = "held_out/tight_greedy"
+    run = train(config, runs=tmp_path / "runs")
+    names = [
+        *("reward_mean", "choice_accuracy", "choice_accuracy_greedy", "label_accuracy", "format_rate"),
+        *("completion_length", "tight", "tight_greedy"),
+    ]
+    said = capsys.readouterr().out
+    line = f"measured on test: {', '.join(names)}"
+    assert 0 <= said.find(line) < said.find("evaluating rl"), "before it trains"
+    assert list(run.evaluation["stages"]["rl"]) == names
     assert [point["step"] for point in run.held_out] == [1, 2]
-    assert all(best in point for point in run.held_out)
+    assert all(set(names) <= set(point) for point in run.held_out)
     assert list((run.folder / "checkpoints" / "rl").rglob("best"))
-    assert (run.folder / "reward_1.py").is_file() or (run.folder / "reward.py").is_file()
+    assert {"tight"} <= {line.split("(")[0][4:] for line in copied_code(run.folder) if line.startswith("def ")}
+
+
+def copied_code(folder):
+    """The lines of the user's code that lies in a run's folder."""
+    return [line for file in folder.glob("reward*.py") for line in file.read_text().splitlines()]
 
 
 def test_a_name_is_a_metric_and_a_decoding():
@@ -92,26 +106,81 @@ def test_a_name_is_a_metric_and_a_decoding():
     assert per_example(rows, "soft_f1") == {}, "a run that was recorded before has no such column"
 
 
-def test_what_is_refused(tmp_path, tiny_text):
+def test_a_name_is_refused():
     for name, message in (
         ("choice_acuracy", "did you mean 'choice_accuracy'"),
-        ("bleu_4", "has no value for one answer"),
+        ("choice_accuracy_gready", "did you mean 'choice_accuracy_greedy'"),
+        ("bleu_4", "is of a whole data set and has no value for one answer, .* `groundrl eval` has"),
+        ("label_f1_greedy", "is of a whole data set"),
     ):
         with pytest.raises(ValueError, match=message):
             check_figure(name)
-    for name in ("a_greedy", "iou_mean", "reward", "a b"):
+    for name in ("a_greedy", "iou_mean", "reward", "reward_mean", "a b"):
         with pytest.raises(ValueError, match="cannot be called"):
             check_own_name(name)
+
+
+def test_a_configuration_is_refused(tmp_path, tiny_text):
     config = base(tmp_path, tiny_text)
-    with pytest.raises(ConfigError, match=r"metrics.tight: .* has no metric 'tigt'; its metrics are tight"):
-        train(config | {"metrics": {"tight": f"{tmp_path}/mine.py:tigt"}}, runs=tmp_path / "runs")
-    with pytest.raises(ConfigError, match=r"metric soft_f1 needs boxes in the reference, which data\.test lacks"):
-        train(config | {"evaluation": {"metrics": ["soft_f1"]}}, runs=tmp_path / "runs")
+    for changes, message in (
+        ({"evaluation.metrics": ["cider"]}, "evaluation.metrics: metric 'cider' is of a whole data set"),
+        ({"stages.rl.keep_best": "held_out/cider"}, "keep_best: metric 'cider' is of a whole data set"),
+        ({"stages.rl.keep_best": "held_out/soft_f1"}, "keep_best: soft_f1 is not measured; add it to evaluation"),
+        ({"stages.rl.keep_best": "held_out/iou_mean_cool"}, "leave _cool out"),
+        ({"metrics": {"tight": "mine.tight"}}, "metrics.tight: write file.py:name, got 'mine.tight'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_config(config, changes)
+    for name, message in (("cider", "metric: metric 'cider' is of a whole"), ("tigt", "did you mean 'tight'")):
+        with pytest.raises(ConfigError, match=message):
+            load_sweep_settings({"name": "s", "base": config, "metric": name}, {})
+
+
+def test_what_the_data_cannot_be_asked_is_named_before_the_run(tmp_path, tiny_text):
+    config = base(tmp_path, tiny_text)
+    lacking = r" needs boxes in the reference, which data\.test lacks"
+    for changes, message in (
+        (
+            {"metrics.tight": f"{tmp_path}/mine.py:tigt"},
+            r"metrics.tight: .* has no metric 'tigt'; its metrics are tight",
+        ),
+        ({"metrics.tight": f"{tmp_path}/no.py:tight"}, r"there is no metric file .*no\.py"),
+        ({"evaluation.metrics": ["soft_f1"]}, f"metric soft_f1{lacking}"),
+        ({"evaluation.metrics": ["iou_best_of_n"]}, f"metric iou_best_of_n{lacking}"),
+        ({"stages.rl.keep_best": "held_out/iou_mean"}, f"metric iou_mean{lacking}"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            train(config, overrides=changes, runs=tmp_path / "runs", progress=False)
+    with pytest.raises(ConfigError, match=f"metric iou_mean_greedy{lacking}"):
+        sweep({"name": "s", "base": config, "metric": "iou_mean_greedy"}, runs=tmp_path / "runs", progress=False)
     assert not (tmp_path / "runs").exists()
-    cool = [config["stages"][0] | {"keep_best": "held_out/tight_cool"}]
-    measured = config["evaluation"] | {"metrics": ["tight_cool"]}
-    with pytest.raises(ConfigError, match="leave _cool out"):
-        load_config(config | {"stages": cool, "evaluation": measured}, {})
+
+
+def test_the_twelve_that_were_recorded_before_are_the_defaults():
+    twelve = [
+        *("iou_mean", "iou_mean_greedy", "iou_mean_cool", "iou_best_of_n", "iou_positive", "iou_positive_greedy"),
+        *("reward_mean", "label_accuracy", "fact_f1", "fact_f1_greedy", "format_rate", "completion_length"),
+    ]
+    old, new = (load_config("quickstart", changes)[0] for changes in ({"evaluation.metrics": twelve}, {}))
+    assert old == new
+    assert [name for name in new.figures if not name.startswith("choice")] == twelve
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ("quickstart", {"boxes", "label"}),
+        ("report", {"boxes", "report"}),
+    ],
+)
+def test_the_recipes_measure_what_they_always_did(recipe, expected):
+    """What evaluation.json of the two held before metrics followed from the data."""
+    config, folder = load_config(recipe, {})
+    boxes = ["iou_mean", "iou_mean_greedy", "iou_mean_cool", "iou_best_of_n", "iou_positive", "iou_positive_greedy"]
+    others = {"label": ["label_accuracy"], "report": ["fact_f1", "fact_f1_greedy"]}[max(expected - {"boxes"})]
+    source = load_source(config.data.test, seed=config.seed, base=folder)
+    found = metrics_of(config, {}, source)
+    assert list(found) == [*boxes, "reward_mean", *others, "format_rate", "completion_length"]
 
 
 def test_no_column_of_the_registry_is_lost(small_run):
@@ -121,15 +190,30 @@ def test_no_column_of_the_registry_is_lost(small_run):
     assert columns - {*METRICS} == TAKEN, "a user's metric must not be called as a column is"
 
 
-def test_a_value_outside_the_range_is_refused():
+def test_a_metric_of_ones_own_is_checked():
     @metric(range=(0, 1))
     def two(completion, example):
         """Always two."""
         return 2.0
 
+    @metric
+    def whether(completion, example):
+        return True
+
+    one = Completion(text=""), Example(id="a", prompt="?")
     assert two.definition == "Always two."
     with pytest.raises(ValueError, match=r"metric 'two' returned 2.0 for example 'a', outside its declared range"):
-        two.value(Completion(text=""), Example(id="a", prompt="?"))
+        two.value(*one)
+    with pytest.raises(TypeError, match="metric 'whether' returned True for example 'a'; return a float"):
+        whether.value(*one)
+    with pytest.raises(ValueError, match="metric 'two_of': a reference has no 'box'; did you mean 'boxes'"):
+        metric(reads=("box",))(two_of)
+    with pytest.raises(ValueError, match=r"a range is two finite numbers, low and high, got \(1, 0\)"):
+        metric(range=(1, 0))(two_of)
+
+
+def two_of(completion, example):
+    return 2.0
 
 
 def test_a_renamed_metric_is_one_that_is_there():

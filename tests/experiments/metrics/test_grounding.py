@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from groundrl.experiments.metrics import METRICS
 from groundrl.experiments.metrics.grounding import set_iou, sizes, true_box_ious
-from groundrl.rewards import Boxes, SoftF1, pixel, rel1000
+from groundrl.rewards import Boxes, FBetaIoU, MatchedIoU, MeanAP, SoftF1, ThresholdIoU, pixel, rel1000
 
 A, B = (0, 0, 100, 100), (200, 200, 300, 300)
 HALF_A, FALSE = (0, 0, 100, 50), (600, 600, 700, 700)
@@ -105,3 +106,35 @@ def test_a_box_elsewhere_matches_nothing_in_any_metric(answer, measure, said, tr
     assert [measure(name, [one]) for name in ("iou_of_true_boxes", "soft_f1", "f1_50", "ave_iou", "acc_30")] == [
         0.0
     ] * 5
+
+
+OF_BOXES = tuple(name for name, metric in METRICS.items() if metric.reads == ("boxes",))
+REWARDS = (SoftF1(), MatchedIoU(), FBetaIoU(), ThresholdIoU(), MeanAP())
+
+
+def test_what_a_false_box_costs_is_said_by_the_name(answer, measure):
+    """One right box and three false ones: of a set 1/4, 2/5 as F1; of the true boxes alone nothing is lost."""
+    one = [answer(written(A, FALSE, B, (800, 800, 900, 900)), boxes=boxes(A))]
+    values = {name: measure(name, one) for name in OF_BOXES}
+    assert values == pytest.approx(
+        {"iou_mean": 1 / 4, "iou_best_of_n": 1 / 4, "iou_positive": 1 / 4, "soft_f1": 2 / 5, "f1_50": 2 / 5}
+        | dict.fromkeys(("iou_of_true_boxes", "ave_iou", "acc_30", "acc_50", "acc_70"), 1.0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "image"),
+    [
+        ('[{"bbox_2d": [0, 0, 100, 100], "image": 0}]', (1,)),  # the right box, on the wrong image of two
+        ("<box>[[0, 0, 100, 1100]]</box>", None),  # outside
+        ("<box>[[-5, 0, 100, 100]]</box>", None),
+        ("<box>[[100, 100, 0, 0]]</box>", None),  # inverted
+        ("<box>[[0, 0, 0, 100]]</box>", None),
+    ],
+)
+def test_a_box_elsewhere_matches_nothing_everywhere(answer, measure, said, image):
+    """Every metric of boxes and every reward that pays for overlap has one answer."""
+    one = answer(said, boxes=boxes((0, 0, 100, 1000) if "1100" in said else A, image=image))
+    assert {name: measure(name, [one]) for name in OF_BOXES} == dict.fromkeys(OF_BOXES, 0.0)
+    for reward in REWARDS:
+        assert reward.score(one.completion, one.example).value == reward.range[0], reward

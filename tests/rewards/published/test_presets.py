@@ -53,6 +53,12 @@ def test_every_preset_is_made_by_name_and_written_as_an_expression(name, as_publ
         assert repr(parse_reward(f"presets.{name}(as_published={as_published})")) == repr(made)
 
 
+def test_an_old_name_in_a_recorded_expression_is_read():
+    assert parse_reward("presets.map()").fingerprint == presets.mean_average_precision().fingerprint
+    with pytest.raises(ValueError, match="did you mean 'mean_average_precision'"):
+        parse_reward("presets.mean_avrage_precision()")
+
+
 def test_medmo_box_by_hand(example):
     task = example([[0, 0, 300, 400]])
     # Shifted right by 100: L1 = (100 + 100) / (2 * 1414.2136) = .0707107. Inside 200 * 400 = 80000, union 160000, hull
