@@ -1,5 +1,7 @@
 """A run's figures by name: what is known, what is refused, and a metric of a user's own."""
 
+from copy import deepcopy
+
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -130,10 +132,10 @@ def test_a_configuration_is_refused(tmp_path, tiny_text):
         ({"metrics": {"tight": "mine.tight"}}, "metrics.tight: write file.py:name, got 'mine.tight'"),
     ):
         with pytest.raises(ConfigError, match=message):
-            load_config(config, changes)
+            load_config(deepcopy(config), changes)
     for name, message in (("cider", "metric: metric 'cider' is of a whole"), ("tigt", "did you mean 'tight'")):
         with pytest.raises(ConfigError, match=message):
-            load_sweep_settings({"name": "s", "base": config, "metric": name}, {})
+            load_sweep_settings({"name": "s", "base": deepcopy(config), "metric": name}, {})
 
 
 def test_what_the_data_cannot_be_asked_is_named_before_the_run(tmp_path, tiny_text):
@@ -150,7 +152,7 @@ def test_what_the_data_cannot_be_asked_is_named_before_the_run(tmp_path, tiny_te
         ({"stages.rl.keep_best": "held_out/iou_mean"}, f"metric iou_mean{lacking}"),
     ):
         with pytest.raises(ConfigError, match=message):
-            train(config, overrides=changes, runs=tmp_path / "runs", progress=False)
+            train(deepcopy(config), overrides=changes, runs=tmp_path / "runs", progress=False)
     with pytest.raises(ConfigError, match=f"metric iou_mean_greedy{lacking}"):
         sweep({"name": "s", "base": config, "metric": "iou_mean_greedy"}, runs=tmp_path / "runs", progress=False)
     assert not (tmp_path / "runs").exists()
