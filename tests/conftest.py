@@ -37,6 +37,7 @@ SLOW = (
     *(f"experiments/{name}/" for name in ("ablation", "analysis", "audit", "bench", "cli", "evals", "runs")),
     *(
         "evidence/",
+        "experiments/metrics/test_figures.py",
         "test_benchmarks.py",
         "test_docs",
         "test_grpo_flat.py",
