@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, CacheLayerMixin
 
 from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.model.private import attention_name, is_recurrent, other_layers
 
 
 def attention_obstacle(policy: Policy) -> str | None:
@@ -19,16 +20,15 @@ def attention_obstacle(policy: Policy) -> str | None:
     their own way.
     """
     config = policy.model.config
-    if not hasattr(config, "_attn_implementation"):
+    attention = attention_name(config)
+    if attention is None:
         return "it is not a model of transformers"
-    if "past_key_values" not in policy.forward_arguments or "cache_params" in policy.forward_arguments:
+    if policy.cache_name is None or is_recurrent(config):
         return "its layers keep no keys and values"
-    text = config.get_text_config(decoder=True)
-    if text._attn_implementation != "sdpa":
-        return f"its attention is {text._attn_implementation}, not sdpa"
-    layers = DynamicCache(config=config).layers
-    other = sorted({type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer})
-    if other or len(layers) != text.num_hidden_layers:
+    if attention != "sdpa":
+        return f"its attention is {attention}, not sdpa"
+    other = other_layers(config)
+    if other is not None:
         return f"not all of its layers attend to all tokens before them ({', '.join(other) or 'they share caches'})"
     return None
 

@@ -43,8 +43,8 @@ class PrefixBatch:
         model, device = backbone(policy.model), policy.device
         layers = policy.model.config.get_text_config(decoder=True).num_hidden_layers
         repeats = len(self.input_ids) // len(self.prompts.input_ids)
-        cache = PrefixCache(layers=layers, repeats=repeats)
-        out = model(**self.prompts.model_inputs(policy), past_key_values=cache, use_cache=True)
+        kept: dict[str, Any] = {str(policy.cache_name): PrefixCache(layers=layers, repeats=repeats)}
+        out = model(**self.prompts.model_inputs(policy), **kept, use_cache=True)
         states = [out.last_hidden_state[:, -1]]
         if self.input_ids.shape[1]:
             rows = self.segments.to(device)
@@ -53,7 +53,7 @@ class PrefixBatch:
             out = model(
                 **token_inputs(policy, self.input_ids, self.position_ids, self._no_image()),
                 attention_mask=segment_mask(rows, torch.cat([prompts, rows], dim=1), policy.model.dtype),
-                past_key_values=cache,
+                **kept,
                 use_cache=True,
             )
             states.append(out.last_hidden_state.flatten(0, 1))

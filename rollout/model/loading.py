@@ -11,6 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from groundrl.rollout.model.private import attention_choice
+
 Precision = Literal["float32", "bfloat16"]
 Quantization = Literal["4bit"]
 PLACE = "cuda"  # where a model in 4 bits is made: on the process's own device
@@ -29,7 +31,9 @@ def load_model(
             return auto.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
     where = {"quantization_config": quantization, "device_map": PLACE} if quantization is not None else {}
     try:
-        return auto.from_pretrained(path, dtype=torch.float32, attn_implementation=_attention(auto, config), **where)
+        return auto.from_pretrained(
+            path, dtype=torch.float32, attn_implementation=attention_choice(auto, config), **where
+        )
     except OSError as error:
         raise ValueError(f"{path} has no weights that can be loaded: {error}") from error
 
@@ -87,10 +91,3 @@ def save_weights(model: Any, weights: Mapping[str, Tensor], folder: Path) -> Non
         plain = type(model)(config)
     plain.generation_config = model.generation_config
     plain.save_pretrained(folder, state_dict=dict(weights))
-
-
-def _attention(auto: Any, config: Any) -> str | None:
-    """sdpa where the architecture has it, else its own default."""
-    model_class = auto._model_mapping.get(type(config), None)
-    model_class = model_class[0] if isinstance(model_class, tuple) else model_class
-    return "sdpa" if getattr(model_class, "_supports_sdpa", False) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 import warnings
 from collections import OrderedDict
@@ -28,6 +27,7 @@ from groundrl.rollout.model.loading import (
     quantization_config,
     save_weights,
 )
+from groundrl.rollout.model.private import cache_name, forward_arguments
 from groundrl.rollout.model.prompts import Prompt, plain_text, with_images
 from groundrl.rollout.model.vision import FeatureCache
 
@@ -147,7 +147,12 @@ class Policy:
     @cached_property
     def forward_arguments(self) -> frozenset[str]:
         """The names that the model's forward takes."""
-        return frozenset(inspect.signature(self.model.forward).parameters)
+        return forward_arguments(self.model)
+
+    @cached_property
+    def cache_name(self) -> str | None:
+        """What the model's forward, and its output, call what a forward leaves for the next one."""
+        return cache_name(self.forward_arguments)
 
     @cached_property
     def has_mrope(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from groundrl.rollout.model.head import backbone
+from groundrl.rollout.model.private import EncodedImages
 
 KEPT_BYTES = 2**31
 
@@ -91,9 +91,9 @@ class FeatureCache:
         return self.weights[identity]
 
 
-def as_encoder_output(features: Sequence[Features]) -> Any:
+def as_encoder_output(features: Sequence[Features]) -> EncodedImages:
     """As the model's forward takes them (`mm_encoder_outputs`); an image may stand there several times."""
-    return SimpleNamespace(
+    return EncodedImages(
         pooler_output=tuple(image.tokens for image in features),
         deepstack_features=[list(level) for level in zip(*(image.levels for image in features), strict=True)],
     )

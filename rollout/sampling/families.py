@@ -19,6 +19,7 @@ from groundrl.rewards import Completion, DataError, Example, Group, as_messages
 from groundrl.rollout.io.pictures import open_image
 from groundrl.rollout.model.loading import Precision, best_device, load_model
 from groundrl.rollout.model.policy import allowed_tokens, end_token_ids
+from groundrl.rollout.model.private import processor_class
 from groundrl.rollout.model.prompts import with_images
 from groundrl.rollout.sampling.drawing import cumulative_dtype, draw, processed_scores
 from groundrl.rollout.sampling.engine import keyed_uniforms
@@ -178,32 +179,19 @@ class Drawn:
 
 def load_processor(path: str | Path, config: Any) -> Any:
     """The processor of a vision-language model for images and text. ValueError for a family that has none here."""
-    from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-    from transformers.models.auto.processing_auto import processor_class_from_name
-
-    name = PROCESSOR_MAPPING_NAMES.get(config.model_type)
-    if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or name is None:
+    kind = processor_class(config.model_type)
+    if kind is None:
         raise ValueError(
             f"{path} has the architecture {config.model_type!r}, which transformers does not know as a model that "
             "reads images and writes text; Qwen-VL, InternVL, LLaVA and Gemma 3 are among those it knows"
         )
     try:
-        processor = _images_only(processor_class_from_name(name)).from_pretrained(path)
+        processor = kind.from_pretrained(path)
     except (OSError, ImportError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the processor of {config.model_type!r} cannot be loaded: {error}") from error
     if processor.chat_template is None and processor.tokenizer.chat_template is None:
         raise ValueError(f"{path} has no chat template, so that its prompts cannot be written; add chat_template.jinja")
     return processor
-
-
-def _images_only(processor: type[Any]) -> type[Any]:
-    """A processor class without its video and audio parts."""
-
-    def attributes(cls: type[Any]) -> list[str]:
-        return [name for name in processor.get_attributes() if "image" in name or "tokenizer" in name]
-
-    return type(processor.__name__, (processor,), {"get_attributes": classmethod(attributes)})
 
 
 def image_ids(config: Any, processor: Any) -> set[int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from groundrl.rollout.forward.batches import next_position, pad_batch
 from groundrl.rollout.forward.cache import GroupCache
 from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.model.private import is_recurrent
 from groundrl.rollout.model.prompts import Prompt
 
 PREFILL_TOKENS = 16_384  # read at once, padding included
@@ -59,6 +60,7 @@ class GroupState:
             width=width,
             capacity=width + max_new_tokens - 1,  # the last token is never read
         )
+        self.kept: dict[str, Any] = {str(policy.cache_name): self.cache}
         starts = torch.tensor([width - len(prompt) for prompt in prompts], device=device).repeat_interleave(group_size)
         padding = torch.arange(self.cache.capacity, device=device) < starts[:, None]
         self.mask = torch.zeros((rows, 1, 1, self.cache.capacity), dtype=policy.model.dtype, device=device)
@@ -73,7 +75,7 @@ class GroupState:
             self.cache.prefill(part)
             batch = pad_batch(self.policy, self.prompts[part], [[] for _ in self.prompts[part]])
             inputs = batch.model_inputs(self.policy)
-            out = self.policy.model(**inputs, past_key_values=self.cache, use_cache=True, **last_logit(self.policy))
+            out = self.policy.model(**inputs, **self.kept, use_cache=True, **last_logit(self.policy))
             logits.append(out.logits[:, -1])
         self.cache.prefill(None)
         return torch.cat(logits).repeat_interleave(self.group_size, dim=0)
@@ -82,7 +84,7 @@ class GroupState:
         """One column more."""
         mask = self.mask[: len(chosen), :, :, : self.cache.width + 1]
         inputs = next_inputs(self.policy, chosen, self.position[: len(chosen)])
-        out = self.policy.model(**inputs, attention_mask=mask, past_key_values=self.cache)
+        out = self.policy.model(**inputs, attention_mask=mask, **self.kept)
         self.cache.advance()
         self.position += 1
         logits: Tensor = out.logits[:, -1]
@@ -113,18 +115,16 @@ class OwnState:
         self.prompts = prompts
         self.rows = torch.arange(len(prompts), device=policy.device).repeat_interleave(group_size)
         self.position = torch.tensor([next_position(prompt) for prompt in prompts], device=policy.device)[self.rows]
-        # Recurrent models (Mamba) have a name of their own for what they carry.
-        self.name = "cache_params" if "cache_params" in policy.forward_arguments else "past_key_values"
 
     def prefill(self) -> Float[Tensor, "N V"]:
         """All prompts as one padded batch; the cache is then repeated G times."""
         batch = pad_batch(self.policy, self.prompts, [[] for _ in self.prompts])
         out = self.policy.model(**batch.model_inputs(self.policy), use_cache=True, **last_logit(self.policy))
-        cache = getattr(out, self.name, None)
+        cache = getattr(out, str(self.policy.cache_name), None)
         if cache is None:
             raise ValueError(
-                f"{type(self.policy.model).__name__} cannot be sampled from: its forward returns neither "
-                "past_key_values nor cache_params, which the completions of a group share; take another architecture"
+                f"{type(self.policy.model).__name__} cannot be sampled from: its forward returns no cache, "
+                "which the completions of a group share; take another architecture"
             )
         cache.reorder_cache(self.rows)
         self.cache = cache
@@ -135,8 +135,10 @@ class OwnState:
     def step(self, chosen: Int[Tensor, "n"]) -> Float[Tensor, "n V"]:
         """One column more."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(chosen), 1)], dim=1)
-        inputs = {**next_inputs(self.policy, chosen, self.position), self.name: self.cache}
-        if self.name == "past_key_values":  # a recurrent state has left the padding behind: its mask would be one wide
+        inputs = {**next_inputs(self.policy, chosen, self.position), str(self.policy.cache_name): self.cache}
+        if not is_recurrent(
+            self.policy.model.config
+        ):  # a recurrent state has left the padding behind: its mask would be one wide
             inputs["attention_mask"] = self.mask
         self.position = self.position + 1
         logits: Tensor = self.policy.model(**inputs).logits[:, -1]
