@@ -27,6 +27,8 @@ settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None)
 settings.load_profile("same")
 
+TESTS = Path(__file__).parent
+
 # Modules and folders of more than some ten seconds: `make fast` leaves them out. Measured with `pytest --durations`.
 SLOW = (
     *(f"algorithms/test_{name}.py" for name in ("ranks", "loop", "objectives", "critic")),
@@ -48,10 +50,22 @@ SLOW = (
 )
 
 
+def is_slow(path: Path) -> bool:
+    """Whether a module, or all of a folder, lies in `SLOW`."""
+    name = path.relative_to(TESTS).as_posix()
+    return f"{name}/".startswith(SLOW) if path.is_dir() else name.startswith(SLOW)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module that `-m "not slow"` would leave out: the imports alone take longer than the rest."""
+    leave_out = config.getoption("markexpr") == "not slow" and collection_path.is_relative_to(TESTS)
+    return True if leave_out and is_slow(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what lies in `SLOW`."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
+        if is_slow(item.path):
             item.add_marker("slow")
 
 

@@ -136,9 +136,7 @@ class OwnState:
         """One column more."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(chosen), 1)], dim=1)
         inputs = {**next_inputs(self.policy, chosen, self.position), str(self.policy.cache_name): self.cache}
-        if not is_recurrent(
-            self.policy.model.config
-        ):  # a recurrent state has left the padding behind: its mask would be one wide
+        if not is_recurrent(self.policy.model.config):  # its state has left the padding behind: no mask is needed
             inputs["attention_mask"] = self.mask
         self.position = self.position + 1
         logits: Tensor = self.policy.model(**inputs).logits[:, -1]
