@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")  # since 5.24; before it of attention, and of Mamba
 
@@ -60,7 +60,7 @@ def attention_choice(auto: Any, config: Any) -> str | None:
 
 
 @dataclass
-class EncodedImages(ModelOutput):  # type: ignore[misc]  # transformers has left it without annotations
+class EncodedImages(ModelOutput):
     """What a vision tower has made of each image, as a Qwen3-VL's forward takes it (`mm_encoder_outputs`)."""
 
     pooler_output: Sequence[Tensor] | None = None
