@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from groundrl.rewards.http.cache import Cache, Reply
 from groundrl.rewards.http.ledger import Ledger, Limits, OverBudget
+from groundrl.rewards.http.threads import start
 from groundrl.rewards.http.wire import Failure
 
 FIRST_PAUSE = 0.5  # seconds, doubled for each further attempt
@@ -50,23 +52,28 @@ class Client:
     def ask_all(self, bodies: Mapping[str, Body], *, concurrency: int, deadline: float) -> dict[str, Reply | str]:
         """The reply to each request by its key, or in words why there is none; all within `deadline` seconds."""
         until = self.clock.now() + deadline
-        threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="ask")
-        futures = {key: threads.submit(self._ask_and_keep, key, body, until) for key, body in bodies.items()}
-        try:
-            return {key: self._outcome(future, until) for key, future in futures.items()}
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)  # one that is late ends by its own timeout
+        outcomes: dict[str, Reply | str] = {}
+        turns, ended = iter(list(bodies.items())), threading.Event()
 
-    def _outcome(self, future: Future[Reply], until: float) -> Reply | str:
+        def work() -> None:
+            while not ended.is_set() and (turn := next(turns, None)) is not None:
+                outcomes[turn[0]] = self._outcome(*turn, until)
+
+        workers = [start(work) for _ in range(min(concurrency, len(bodies)))]
         try:
-            return future.result(timeout=max(0.0, until - self.clock.now()) + 1.0)
+            for worker in workers:
+                with suppress(TimeoutError):
+                    worker.result(timeout=max(0.0, until - self.clock.now()) + 1.0)
+        finally:
+            ended.set()  # a request under way ends by its own timeout, and holds up nobody
+        return {key: outcomes.get(key, "no reply before the deadline") for key in bodies}
+
+    def _outcome(self, key: str, body: Body, until: float) -> Reply | str:
+        """The reply, kept in the cache, or in words why there is none."""
+        try:
+            reply = self.ask(body, until=until)
         except (Failure, OverBudget) as problem:
             return str(problem)
-        except TimeoutError:
-            return "no reply before the deadline"
-
-    def _ask_and_keep(self, key: str, body: Body, until: float) -> Reply:
-        reply = self.ask(body, until=until)
         if self.cache is not None:
             self.cache.put(key, reply)
         return reply

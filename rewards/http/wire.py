@@ -7,15 +7,19 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from groundrl.rewards.http.cache import Reply
+from groundrl.rewards.http.redact import redactor
+
+if TYPE_CHECKING:
+    from groundrl.rewards.http.transfer import Answer
 
 MAX_REPLY_BYTES = 4_000_000
+LONGEST_SHOWN = 300  # characters of what a server said, in a message
 _RETRIED = (408, 409, 425, 429)
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Failure(Exception):
@@ -39,7 +43,11 @@ class Endpoint:
     api_key_env: str | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.base_url)
+        try:
+            parts = urlsplit(self.base_url)
+            _ = parts.port  # reading it refuses what is no port
+        except ValueError:
+            raise ValueError("base_url has no host or no port (0 to 65535) that can be read") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
                 f"base_url must be an http or https address such as http://localhost:8000/v1: {self._shown}"
@@ -74,62 +82,41 @@ class Endpoint:
         return os.environ.get(self.api_key_env, "").strip() if self.api_key_env is not None else ""
 
     def redacted(self, text: str) -> str:
-        """A text from the server without the key, which a server may echo."""
-        key = self.key()
-        return text.replace(key, "[key]") if key else text
+        """A text from the server without the key, which a server may echo in any of the ways to write it."""
+        return redactor(self.key())(text)
 
     def post(self, body: Mapping[str, object], *, timeout: float) -> Reply:
         """Send one chat completion. Failure for everything but a well-formed reply; `timeout` in seconds in all."""
-        import http.client
-        import urllib.error
-        import urllib.request
+        until = time.monotonic() + timeout
+        from groundrl.rewards.http import transfer
 
         url = self.base_url.rstrip("/") + "/chat/completions"
-        request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=self.headers(), method="POST")
-        until = time.monotonic() + timeout
+        data, what = json.dumps(body).encode(), f"the {self.asks}'s answer"
         try:
-            with _opener(urlsplit(url).hostname or "").open(request, timeout=timeout) as answer:
-                data = self._read(answer, until=until)
-        except urllib.error.HTTPError as problem:
-            with problem:
-                raise self._refusal(problem, until=until) from None
-        except (OSError, http.client.HTTPException) as problem:  # URLError and timeouts are OSErrors
-            raise Failure(self.redacted(f"{type(problem).__name__}: {problem}"), again=True) from None
-        return self._reply(data)
-
-    def _reply(self, data: bytes) -> Reply:
+            answer = transfer.post(url, data=data, headers=self.headers(), until=until, most=MAX_REPLY_BYTES, what=what)
+        except transfer.Broken as problem:
+            raise Failure(self._shown_text(str(problem)), again=problem.again) from None
+        if not 200 <= answer.status < 300:
+            raise self._refusal(answer)
         try:
-            return reply_of(json.loads(self.redacted(data.decode(errors="replace"))))
+            reply = reply_of(json.loads(answer.data.decode(errors="replace")))
         except (ValueError, RecursionError) as problem:
-            raise Failure(f"the {self.asks}'s answer is no chat completion: {problem}") from None
+            raise Failure(f"{what} is no chat completion: {problem}") from None
+        return replace(reply, text=self.redacted(reply.text), finish_reason=self.redacted(reply.finish_reason))
 
-    def _refusal(self, problem: Any, *, until: float) -> Failure:
+    def _refusal(self, answer: Answer) -> Failure:
         """What a status that is not 2xx means."""
-        import http.client
-
-        status = problem.code
+        status = answer.status
         if 300 <= status < 400:
-            where = urlsplit(str(problem.headers.get("Location", ""))).hostname
+            where = _host(self._shown_text(answer.headers.get("Location", "")))
             return Failure(f"HTTP {status}: redirected to {where!r}, and redirects are not followed; mend base_url")
-        try:
-            said = " ".join(self._read(problem, until=until).decode(errors="replace").split())
-        except (OSError, http.client.HTTPException):  # the status alone says enough
-            said = ""
-        reason = f"HTTP {status}: {self.redacted(said)[:300]}"
-        return Failure(reason, again=status in _RETRIED or status >= 500, after=_retry_after(problem.headers))
+        reason = f"HTTP {status}: {self._shown_text(answer.data.decode(errors='replace'))}"
+        return Failure(reason, again=status in _RETRIED or status >= 500, after=_retry_after(answer.headers))
 
-    def _read(self, answer: Any, *, until: float) -> bytes:
-        """The whole body, up to a bound and a time; each read waits for one packet at most."""
-        data = b""
-        while chunk := answer.read1(65536):
-            data += chunk
-            if len(data) > MAX_REPLY_BYTES:
-                raise Failure(f"the {self.asks}'s answer is longer than {MAX_REPLY_BYTES} bytes")
-            if time.monotonic() > until:
-                raise TimeoutError(f"the {self.asks}'s answer did not end in time")
-        if getattr(answer, "length", None):  # bytes that were announced and did not come
-            raise ConnectionError(f"the connection closed in the middle of the {self.asks}'s answer")
-        return data
+    def _shown_text(self, text: str) -> str:
+        """What a server said, as a message may show it: one line, no control characters, without the key, not long."""
+        line = "".join(char for char in " ".join(text.split()) if char.isprintable())
+        return self.redacted(line)[:LONGEST_SHOWN]
 
 
 def reply_of(content: Any) -> Reply:
@@ -142,11 +129,23 @@ def reply_of(content: Any) -> Reply:
         raise ValueError("it has no choices[0].message.content with a text")
     usage = content.get("usage")
     return Reply(
-        text=text.encode(errors="replace").decode(),  # half of a surrogate pair can be written to no file
-        finish_reason=str(first.get("finish_reason")),
+        text=_writable(text),
+        finish_reason=_writable(str(first.get("finish_reason"))),
         prompt_tokens=_count(usage, "prompt_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
     )
+
+
+def _host(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # no address that can be read
+        return None
+
+
+def _writable(text: str) -> str:
+    """The text without halves of surrogate pairs, which can be written to no file."""
+    return text.encode(errors="replace").decode()
 
 
 def _count(usage: object, name: str) -> int:
@@ -163,17 +162,3 @@ def _retry_after(headers: Any) -> float:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0
-
-
-def _opener(host: str) -> Any:
-    """Follows no redirect; honours the environment's proxies except for this machine."""
-    import urllib.request
-
-    class NoRedirect(urllib.request.HTTPRedirectHandler):
-        """Leaves a redirect as the error that it is."""
-
-        def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-            return None
-
-    proxies: dict[str, str] | None = {} if host in _LOOPBACK else None
-    return urllib.request.build_opener(NoRedirect, urllib.request.ProxyHandler(proxies))
