@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +31,7 @@ def evaluate(
     """Answer and score data sets with MODEL: metrics with stated definitions, intervals over blocks, n.
 
     Answers are kept as they come: the same command goes on where it was, and asks again only for what failed.
+    Exit code 0: all was answered; 1: the endpoint or the judge gave no answer to some; 2: bad input.
     """
     if compare:
         _compare(Path(model), config, out)
@@ -51,10 +53,31 @@ def _evaluate(model: str, config: str, overrides: list[str], out: Path | None, *
     folder = out or Path("evaluations") / settings.name / _name(model)
     console = Console()
     with console.status("loading the model") as status:
-        evaluate_model(model, settings, base=base, folder=folder, overwrite=overwrite, say=status.update)
+        content = evaluate_model(model, settings, base=base, folder=folder, overwrite=overwrite, say=status.update)
     console.print(Markdown((folder / "evaluation.md").read_text()))
     for name in ("evaluation.md", "evaluation.json", "evaluation.png", "scores.parquet"):
         console.print(f"  {folder / name}")
+    faults = _faults(content["datasets"])
+    for fault in faults:
+        typer.echo(fault, err=True)
+    raise typer.Exit(1 if faults else 0)
+
+
+def _faults(datasets: Mapping[str, Any]) -> list[str]:
+    """What the figures lack because an endpoint gave no answer, a sentence each."""
+    unanswered = [
+        f"{name}: {each['unanswered']} of {each['examples']} examples have no answer; the same command asks for those "
+        "alone again"
+        for name, each in datasets.items()
+        if each["unanswered"]
+    ]
+    unscored = [
+        f"{name}: {metric} has no score for {figure['failed']} answers: its tool failed"
+        for name, each in datasets.items()
+        for metric, figure in each["metrics"].items()
+        if figure.get("failed")
+    ]
+    return unanswered + unscored
 
 
 def _name(model: str) -> str:

@@ -46,6 +46,7 @@ class Answers:
         self.source = source
         self.config = config
         self.folder = folder
+        self.unanswered = 0  # of those asked now, by the endpoint; faults of the data, which may be skipped, are others
         self.count = min(len(source), data.limit or len(source))
         if not self.count:
             raise ValueError(f"the data set {data.name!r} has no examples")
@@ -136,6 +137,7 @@ class Answers:
             return
         for group in groups:
             yield _row(indices[group.index], group.example, completion=group.completions[0])
+        self.unanswered += len(engine.failures)
         for position, reason in engine.failures.items():
             yield _row(indices[position], examples[indices[position]], error=reason)
 

@@ -110,6 +110,7 @@ def _scored(answers: Answers, tools: Tools) -> tuple[Scored, dict[str, Any]]:
         "examples": len(rows),
         "empty": getattr(answers.source, "left_out", 0),
         "errors": reasons.total(),
+        "unanswered": answers.unanswered,
         "reasons": dict(sorted(reasons.items())),
         "cut_off": sum(row["finish_reason"] == "length" for row in rows),
         "left_out": left_out,

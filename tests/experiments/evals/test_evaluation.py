@@ -314,3 +314,29 @@ def test_the_command_compares_and_shows(tiny_vl, work, monkeypatch):
     for arguments, message in ((["a", "--compare"], "folders of two"), (["a", "none", "--compare"], "no finished")):
         with pytest.raises(ConfigError, match=message):
             CliRunner().invoke(app, ["eval", *arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("dead", "code"), [(5, 1), (2, 1), (0, 0)])
+def test_what_an_endpoint_does_not_answer_is_exit_1_and_says_how_many(work, dead, code):
+    def act(handler, body):
+        asked = {json.dumps(each["messages"]) for each in server.asked}
+        refused = len(asked) <= dead or json.dumps(body["messages"]) in gone
+        gone.update({json.dumps(body["messages"])} if refused else set())
+        (web.fails(400, "dead") if refused else web.says("A"))(handler, body)
+
+    gone = set()
+    (work / "questions.jsonl").write_text(
+        "".join(json.dumps(each | {"prompt": f"{each['prompt']} {each['id']}"}) + "\n" for each in QUESTIONS)
+    )
+    plan = {"name": "q", "data": [{"name": "medqa", "task": "multiple_choice", "data": str(work / "questions.jsonl")}]}
+    (work / "plan.yaml").write_text(json.dumps(plan | {"endpoint": {"concurrency": 1}}))
+    with web.judge_server() as server:
+        server.act = act
+        command = ["eval", f"m@{server.url}", str(work / "plan.yaml"), "--out", str(work / "out")]
+        done = CliRunner().invoke(app, command)
+        assert (done.exit_code, f"{dead} of 5 examples have no answer" in done.output) == (code, bool(dead)), (
+            done.output
+        )
+        dead, gone = 0, set()
+        again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0, again.output
