@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from groundrl.rewards.audit.writing import Draft, Style, default_style, take_apart
+from groundrl.rewards.boxes.drafts import Draft, default_style, take_apart
+from groundrl.rewards.boxes.formats import BoxFormat
 from groundrl.rewards.boxes.spaces import Boxes, BoxSpace
 from groundrl.rewards.core.glossary import Example, as_messages
 from groundrl.rewards.library.labels import normalised
@@ -135,23 +136,23 @@ def _labels(examples: Sequence[Example]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _common_style(drafts: Sequence[Draft]) -> Style | None:
+def _common_style(drafts: Sequence[Draft]) -> BoxFormat | None:
     """The style of the first gold answer that states a box, padded as wide as any of its form is."""
     styles = [
         draft.style for draft in drafts if draft.style is not None and draft.boxes is not None and len(draft.boxes)
     ]
     if not styles:
         return None
-    return replace(styles[0], width=max(style.width for style in styles if style.form == styles[0].form))
+    return replace(styles[0], digits=max(style.digits for style in styles if style.name == styles[0].name))
 
 
-def _in_style(draft: Draft, gold: str, common: Style) -> Draft:
+def _in_style(draft: Draft, gold: str, common: BoxFormat) -> Draft:
     """The draft, padded as the others where its own numbers do not show it; without a box, in their style."""
     if draft.style is None:
         return draft
     if draft.boxes is None or not len(draft.boxes):
         return replace(draft, style=common)
-    padded = replace(draft, style=replace(draft.style, width=common.width))
+    padded = replace(draft, style=replace(draft.style, digits=common.digits))
     return padded if padded.text == gold else draft
 
 

@@ -6,47 +6,71 @@ The facts are those of the models' own cards and processors. A format is declare
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.rewards.boxes.reading import ParsedBoxes, read_json, read_loc, read_only, read_tagged, read_x_first
+from groundrl.rewards.boxes.reading import (
+    ParsedBoxes,
+    corner_numbers,
+    either_numbers,
+    listed_numbers,
+    read_bare,
+    read_json,
+    read_loc,
+    read_tagged,
+)
 from groundrl.rewards.boxes.spaces import Boxes, BoxSpace, rel1, rel999, rel1000, rel1024
-
-Rows: TypeAlias = Sequence[Sequence[str]]  # four numbers as text for each box, in the format's own order
-Labels: TypeAlias = Sequence[str] | None
+from groundrl.rewards.boxes.writing import NONE, Labels, Rows, corners, listed, loc, named_lists, objects
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxFormat:
     """A format: `put` makes text of boxes, `get` reads them back.
 
-    `space` is None where it is that of the image as the model sees it. `labelled`: the label of each box is part of the
-    form. `y_first`: `y1, x1, y2, x2`. `own`: of another order or space than x first in thousandths, as its marks show
-    (`reading.OWN`): then nothing else is read under it, and it is not read under anything else.
+    `space` is None where it is that of the image as the model sees it. Numbers have `digits` before the point (padded
+    with zeros) and `decimals` behind it; gold answers go up to `largest`. `labelled`: the label of each box is part of
+    the form, in the tags `ref` where it has such. `y_first`: `y1, x1, y2, x2`. `marks` show the format: texts, patterns
+    in an own format. `own`: of another order or space than x first in thousandths: then nothing else is read under it,
+    and it is not read under anything else.
     """
 
     name: str
     put: Callable[[Rows, Labels], str]
-    get: Callable[[str], ParsedBoxes] = read_x_first
+    get: Callable[[str], ParsedBoxes] = read_bare
     space: BoxSpace | None = rel1000
-    largest: float | None = None
+    digits: int = 1
     decimals: int = 0
+    largest: float | None = None
     labelled: bool = False
+    ref: tuple[str, str] = NONE
     y_first: bool = False
+    marks: tuple[str, ...] = ()
     own: bool = False
 
     def read(self, answer: str) -> ParsedBoxes:
         """The boxes of an answer, x first."""
-        found = read_only(answer, self.name, self.get) if self.own else self.get(answer)
+        if not self.own:
+            return _read_shared(answer)
+        found = self._read_only(answer)
         if not self.y_first:
             return found
         return replace(found, xyxy=tuple((x1, y1, x2, y2) for y1, x1, y2, x2 in found.xyxy))
+
+    def _read_only(self, answer: str) -> ParsedBoxes:
+        """Boxes of this format and no other; a bare `[]` says that there are none."""
+        seen = {found.lastgroup: found.group() for found in _OWN.finditer(answer)}
+        seen |= {mark: mark for mark in _SHARED if mark in answer}
+        if self.name in seen:
+            return self.get(answer) if len(seen) == 1 else ParsedBoxes(status="ambiguous")
+        if seen:
+            return _undeclared(next(iter(seen.values())))
+        bare = read_bare(answer)
+        return bare if bare.status != "ok" or not bare.xyxy else replace(_undeclared("bare boxes"), spans=bare.spans)
 
     def write(self, xyxy: Float[np.ndarray, "N 4"], labels: Labels = None) -> str:
         """Boxes, x first and in the format's space, as text; their labels where it states them."""
@@ -56,7 +80,14 @@ class BoxFormat:
         return self.put(rows, labels if self.labelled else None)
 
     def _number(self, value: float) -> str:
-        return f"{value:.{self.decimals}f}" if self.decimals else str(round(value))
+        return f"{value:.{self.decimals}f}" if self.decimals else f"{round(value):0{self.digits}d}"
+
+    @property
+    def asked(self) -> str:
+        """How a prompt asks for it: `<box>[[x1, y1, x2, y2]]</box>, from 0 to 1000`."""
+        names = ("y1", "x1", "y2", "x2") if self.y_first else ("x1", "y1", "x2", "y2")
+        form = self.put([names], ("label",) if self.labelled else None)
+        return f"{form}, in pixels" if self.space is None else f"{form}, from 0 to {self.space.width:g}"
 
     def declared(self, space: BoxSpace | None = None) -> BoxSpace:
         """What an example declares as its `box_space`; `space` is that of the seen image, where the format's is."""
@@ -67,103 +98,131 @@ class BoxFormat:
             )
         return replace(own, format=self.name)
 
-    def gold(self, boxes: Boxes, labels: Labels = None, *, space: BoxSpace | None = None) -> str:
-        """True boxes as text: inside what the format can write, each with an area of at least one step."""
+    def rounded(self, boxes: Boxes, *, space: BoxSpace | None = None) -> Float[np.ndarray, "N 4"]:
+        """True boxes as a gold answer states them: inside what it can write, each with an area of at least one step.
+
+        A side that rounds to nothing becomes a step long: a box without area would not satisfy its own reward.
+        """
         own = self.declared(space)
         step = 10.0**-self.decimals
         limit = np.array([own.width, own.height] * 2) if self.largest is None else np.full(4, self.largest)
         xyxy = np.clip(np.round(boxes.to(own).xyxy, self.decimals), 0.0, limit)
         low = np.minimum(xyxy[:, :2], limit[:2] - step)
-        return self.write(np.concatenate([low, np.maximum(xyxy[:, 2:], low + step)], axis=1), labels)
+        return np.concatenate([low, np.maximum(xyxy[:, 2:], low + step)], axis=1)
+
+    def gold(self, boxes: Boxes, labels: Labels = None, *, space: BoxSpace | None = None) -> str:
+        """True boxes as the text of a gold answer."""
+        return self.write(self.rounded(boxes, space=space), labels)
 
 
-def listed(rows: Rows, labels: Labels = None, *, opening: str = "", closing: str = "") -> str:
-    """`[[a, b, c, d], ...]`, between tags where there are any."""
-    quads = ", ".join(f"[{', '.join(row)}]" for row in rows)
-    return f"{opening}[{quads}]{closing}"
+def _undeclared(seen: str) -> ParsedBoxes:
+    return ParsedBoxes(status="undeclared_format", seen=seen.strip('"'))
 
 
-def named_lists(rows: Rows, labels: Labels, *, tags: tuple[str, str], ref: tuple[str, str]) -> str:
-    """One tagged list for each box behind its label, one for all where they have none."""
-    if not labels:
-        return listed(rows, opening=tags[0], closing=tags[1])
-    pairs = zip(rows, labels, strict=True)
-    return "".join(f"{ref[0]}{label}{ref[1]}{listed([row], opening=tags[0], closing=tags[1])}" for row, label in pairs)
+def _read_shared(answer: str) -> ParsedBoxes:
+    """Boxes of any form that writes x first in a space that no mark shows; two forms at once are `ambiguous`."""
+    found = [get for mark, get in _SHARED.items() if mark in answer]
+    if found:
+        return found[0](answer) if len({*map(id, found)}) == 1 else ParsedBoxes(status="ambiguous")
+    other = _OWN.search(answer) if '"' in answer or "<" in answer else None
+    return read_bare(answer) if other is None else _undeclared(other.group())
 
 
-def corners(
-    rows: Rows, labels: Labels, *, tags: tuple[str, str] = ("", ""), ref: tuple[str, str] = ("", ""), gap: str = ""
-) -> str:
-    """`(a,b),(c,d)` for each box, behind its label; `[]` for none."""
-    heads = [f"{ref[0]}{label}{ref[1]}" for label in labels or ()] or [""] * len(rows)
-    each = (f"{head}{tags[0]}({a},{b}),({c},{d}){tags[1]}" for head, (a, b, c, d) in zip(heads, rows, strict=True))
-    return gap.join(each) or "[]"
-
-
-def objects(rows: Rows, labels: Labels, *, key: str = "bbox_2d", further: Mapping[str, Any] | None = None) -> str:
-    """`[{"bbox_2d": [a, b, c, d], "label": "..."}]`; `further` is what every object states besides."""
-    texts = []
-    for index, row in enumerate(rows):
-        own = {"label": labels[index]} if labels is not None else {}
-        rest = "".join(f", {json.dumps(k)}: {json.dumps(v)}" for k, v in {**own, **(further or {})}.items())
-        texts.append(f'{{"{key}": [{", ".join(row)}]{rest}}}')
-    return f"[{', '.join(texts)}]"
-
-
-def loc(rows: Rows, labels: Labels) -> str:
-    """`<loc0123><loc0456><loc0789><loc1000> label ; ...`; `[]` for none."""
-    clipped = ["".join(f"<loc{min(max(int(value), 0), 1023):04d}>" for value in row) for row in rows]
-    return " ; ".join(f"{row} {labels[index]}" if labels else row for index, row in enumerate(clipped)) or "[]"
-
-
-_BOX, _QWEN2, _DET = ("<box>", "</box>"), ("<|box_start|>", "<|box_end|>"), ("<|det|>", "<|/det|>")
+BOX, _QWEN2, _DET = ("<box>", "</box>"), ("<|box_start|>", "<|box_end|>"), ("<|det|>", "<|/det|>")
 _GLM = ("<|begin_of_box|>", "<|end_of_box|>")
+_REF, _QWEN2_REF = ("<ref>", "</ref>"), ("<|object_ref_start|>", "<|object_ref_end|>")
+_DET_REF = ("<|ref|>", "<|/ref|>")
+_TAGGED = partial(read_tagged, tags=BOX, ref=_REF, inside=either_numbers)
+_BBOX = partial(read_json, key="bbox_2d")
 
 FORMATS = {
     known.name: known
     for known in (
-        BoxFormat(name="medmo", put=partial(listed, opening=_BOX[0], closing=_BOX[1])),
-        BoxFormat(name="internvl", put=partial(named_lists, tags=_BOX, ref=("<ref>", "</ref>")), labelled=True),
-        BoxFormat(name="qwen3_vl", put=objects, labelled=True),
-        BoxFormat(name="qwen25_vl", put=objects, space=None, labelled=True),
+        # MedMO (arXiv 2602.06965, model card); three digits, so that each coordinate takes as many tokens
+        BoxFormat(name="medmo", put=partial(listed, tags=BOX), get=_TAGGED, digits=3, largest=999.0, marks=BOX),
+        # InternVL2 (model card, grounding)
+        BoxFormat(
+            name="internvl",
+            put=partial(named_lists, tags=BOX, ref=_REF),
+            get=_TAGGED,
+            labelled=True,
+            ref=_REF,
+            marks=BOX,
+        ),
+        # Qwen3-VL (cookbook, 2d_grounding): thousandths
+        BoxFormat(name="qwen3_vl", put=objects, get=_BBOX, labelled=True, marks=('"bbox_2d"',)),
+        # Qwen2.5-VL (cookbook, spatial_understanding): pixels of the resized image
+        BoxFormat(name="qwen25_vl", put=objects, get=_BBOX, space=None, labelled=True, marks=('"bbox_2d"',)),
+        # Qwen2-VL (arXiv 2409.12191)
         BoxFormat(
             name="qwen2_vl",
-            put=partial(corners, tags=_QWEN2, ref=("<|object_ref_start|>", "<|object_ref_end|>")),
+            put=partial(corners, tags=_QWEN2, ref=_QWEN2_REF),
+            get=partial(read_tagged, tags=_QWEN2, ref=_QWEN2_REF, inside=corner_numbers),
             labelled=True,
+            ref=_QWEN2_REF,
+            marks=_QWEN2[:1],
         ),
-        BoxFormat(name="qwen_vl", put=partial(corners, tags=_BOX, ref=("<ref>", "</ref>")), labelled=True),
+        # Qwen-VL (arXiv 2308.12966)
+        BoxFormat(
+            name="qwen_vl",
+            put=partial(corners, tags=BOX, ref=_REF),
+            get=_TAGGED,
+            labelled=True,
+            ref=_REF,
+            marks=BOX,
+        ),
         BoxFormat(name="corners", put=partial(corners, gap=" ")),
         BoxFormat(name="lists", put=listed),
-        BoxFormat(name="unit", put=listed, space=rel1, largest=1.0, decimals=3),
+        # LLaVA-Med, RadVLM (arXiv 2502.03333): shares of the image
+        BoxFormat(name="unit", put=listed, space=rel1, decimals=3),
+        # Gemini API (image understanding), Gemma 3: y first
         BoxFormat(
             name="gemini",
             put=partial(objects, key="box_2d"),
             get=partial(read_json, key="box_2d"),
             labelled=True,
             y_first=True,
+            marks=('"box_2d"',),
             own=True,
         ),
+        # PaliGemma (arXiv 2407.07726, detection): y first, 1024 bins
         BoxFormat(
-            name="paligemma", put=loc, get=read_loc, space=rel1024, largest=1023.0,
-            labelled=True, y_first=True, own=True
+            name="paligemma",
+            put=loc,
+            get=read_loc,
+            space=rel1024,
+            digits=4,
+            largest=1023.0,
+            labelled=True,
+            y_first=True,
+            marks=("<loc(?=[0-9])",),
+            own=True,
         ),
+        # DeepSeek-VL2 (arXiv 2412.10302, README): 0 to 999
         BoxFormat(
             name="deepseek_vl2",
-            put=partial(named_lists, tags=_DET, ref=("<|ref|>", "<|/ref|>")),
-            get=partial(read_tagged, opening=_DET[0], closing=_DET[1]),
+            put=partial(named_lists, tags=_DET, ref=_DET_REF),
+            get=partial(read_tagged, tags=_DET, ref=_DET_REF, inside=listed_numbers),
             space=rel999,
             labelled=True,
+            ref=_DET_REF,
+            marks=(r"<\|det\|>",),
             own=True,
         ),
+        # GLM-4.1V (arXiv 2507.01006): its mark stands around any answer, so that it counts with a list behind it only
         BoxFormat(
             name="glm_v",
-            put=partial(listed, opening=_GLM[0], closing=_GLM[1]),
-            get=partial(read_tagged, opening=_GLM[0], closing=_GLM[1]),
+            put=partial(listed, tags=_GLM),
+            get=partial(read_tagged, tags=_GLM, inside=listed_numbers),
             space=rel999,
+            marks=(r"<\|begin_of_box\|>(?=\s*+\[)",),
             own=True,
         ),
     )
-}  # fmt: skip
+}
+_SHARED = {mark: known.get for known in FORMATS.values() if not known.own for mark in known.marks}
+_OWN = re.compile("|".join(f"(?P<{known.name}>{'|'.join(known.marks)})" for known in FORMATS.values() if known.own))
+REFS = tuple(dict.fromkeys(known.ref for known in FORMATS.values() if known.ref != NONE))
 
 
 def box_format(name: str) -> BoxFormat:

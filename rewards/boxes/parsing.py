@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from groundrl.rewards.boxes.formats import box_format
-from groundrl.rewards.boxes.reading import REFS, ParsedBoxes, ParseStatus, Span
+from groundrl.rewards.boxes.formats import REFS, box_format
+from groundrl.rewards.boxes.reading import ParsedBoxes, ParseStatus, Span
 
-_MARKS = (*(mark for pair in REFS.values() for mark in pair), "```json", "```")
+_AROUND = (*(mark for pair in REFS for mark in pair), "<|begin_of_box|>", "<|end_of_box|>", "<|grounding|>")
+_FENCES = ("```json", "```")
+_ENDS = ("<|im_end|>", "<|endoftext|>", "<|end|>", "<|eot_id|>", "<end_of_turn>", "<eos>", "</s>")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,13 +60,26 @@ def parse_boxes(answer: str, *, format: str = "medmo") -> ParsedBoxes:
 
 
 def parse_label(answer: str, boxes: ParsedBoxes | None = None) -> str:
-    """The label of an answer: its text without the boxes, stripped (empty where there is none).
+    """The label of an answer: the words around its boxes, else the labels that the boxes state, each once.
 
-    `boxes` are those of this answer, if they are parsed already.
+    Marks around a label (`<ref>`, `<|ref|>`, `<|begin_of_box|>`, a code fence around boxes) and end tokens at the end
+    are no part of it; empty where nothing is left. `boxes` are those of this answer, if they are parsed already.
     """
-    spans = (parse_boxes(answer) if boxes is None else boxes).spans
+    boxes = parse_boxes(answer) if boxes is None else boxes
+    return words_around(answer, boxes) or ", ".join(dict.fromkeys(boxes.labels or ()))
+
+
+def words_around(answer: str, boxes: ParsedBoxes) -> str:
+    """An answer's text without its boxes and without the marks of any format."""
+    spans = boxes.spans
     edges = [0, *(edge for span in spans for edge in span), len(answer)]
-    label = " ".join([answer[a:b].strip() for a, b in zip(edges[::2], edges[1::2], strict=True)])
-    for mark in _MARKS if spans and ("<|" in label or "<ref>" in label or "```" in label) else ():
-        label = label.replace(mark, "")
-    return label.strip()
+    words = " ".join([answer[a:b].strip() for a, b in zip(edges[::2], edges[1::2], strict=True)])
+    if "<" in words:
+        words = words.rstrip()
+        while (end := next((end for end in _ENDS if words.endswith(end)), None)) is not None:
+            words = words.removesuffix(end).rstrip()
+        for mark in _AROUND:
+            words = words.replace(mark, "")
+    for fence in _FENCES if spans and "```" in words else ():
+        words = words.replace(fence, "")
+    return words.strip()

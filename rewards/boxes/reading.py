@@ -36,21 +36,11 @@ _LIST = re.compile(rf"\s*+\[\s*+(?:{_QUAD}\s*+(?:,\s*+{_QUAD}\s*+)*+)?+\]\s*+")
 _CORNERS = re.compile(rf"\s*+\(\s*+{_NUM}\s*+,\s*+{_NUM}\s*+\)\s*+,\s*+\(\s*+{_NUM}\s*+,\s*+{_NUM}\s*+\)\s*+")
 # A bracket that may open boxes; one that holds words, as in "[left] lung", does not.
 _OPENING = re.compile(r"\[\s*+(?=[\[\]+\-.0-9]|(?i:nan|inf|infinity)\b|\Z)")
-_LOCS = re.compile(r"((?:<loc[0-9]{4}>){4}(?:\s*+;)?+)([^<;]*+)")  # the separator of a box without a label is no label
+# The separator of a box without a label is no label.
+_LOCS = re.compile(r"((?:<loc[0-9]{4}>){4}(?:\s*+;)?+)([^<;]*+);?+")
 _LOC_CUT = re.compile(r"<(?:l(?:o(?:c[0-9]{0,4}+)?)?)?\Z|<loc[0-9]{4}>\Z")
 _ITEM = re.compile(r"[^\s,\[\]()]++")
 _BARE_CORNERS = re.compile(_CORNERS.pattern.removeprefix(r"\s*+"))
-REFS = {
-    "<box>": ("<ref>", "</ref>"),
-    "<|box_start|>": ("<|object_ref_start|>", "<|object_ref_end|>"),
-    "<|det|>": ("<|ref|>", "<|/ref|>"),
-}  # what holds the label in front of each opening
-# What betrays a format; GLM sets its mark around any answer, so that it counts with a list behind it only.
-SHARED = ('"bbox_2d"', "<box>", "<|box_start|>")
-OWN = re.compile(
-    r'"(?P<gemini>box_2d)"|(?P<paligemma><loc)[0-9]|(?P<deepseek_vl2><\|det\|>)'
-    r"|(?P<glm_v><\|begin_of_box\|>)\s*+\["
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,41 +65,10 @@ class ParsedBoxes:
         return f"{self.status}: {self.seen}" if self.seen else self.status
 
 
-def read_x_first(answer: str) -> ParsedBoxes:
-    """Boxes of any form that writes x first in a space that no mark shows."""
-    tagged, qwen, quoted = "<box>" in answer or "</box>" in answer, "<|box_start|>" in answer, '"bbox_2d"' in answer
-    if tagged + qwen + quoted > 1:
-        return ParsedBoxes(status="ambiguous")
-    if tagged:
-        return read_tagged(answer, "<box>", "</box>")
-    if qwen:
-        return read_tagged(answer, "<|box_start|>", "<|box_end|>")
-    if quoted:
-        return read_json(answer, "bbox_2d")
-    other = OWN.search(answer) if '"' in answer or "<" in answer else None
-    return _parse_bare(answer) if other is None else _undeclared(other[other.lastgroup or 0])
-
-
-def read_only(answer: str, name: str, read: Callable[[str], ParsedBoxes]) -> ParsedBoxes:
-    """Boxes of one format and no other; a bare `[]` says that there are none."""
-    marks = {found.lastgroup: found[found.lastgroup or 0] for found in OWN.finditer(answer)}
-    marks |= {mark: mark.strip('"') for mark in SHARED if mark in answer}
-    if name in marks:
-        return read(answer) if len(marks) == 1 else ParsedBoxes(status="ambiguous")
-    if marks:
-        return _undeclared(next(iter(marks.values())))
-    bare = _parse_bare(answer)
-    return bare if bare.status != "ok" or not bare.xyxy else _undeclared("bare boxes", bare.spans)
-
-
-def _undeclared(seen: str, spans: tuple[Span, ...] = ()) -> ParsedBoxes:
-    return ParsedBoxes(status="undeclared_format", seen=seen, spans=spans)
-
-
 def read_loc(answer: str) -> ParsedBoxes:
     """Boxes of four `<loc0123>` each, as written, with the label behind them, up to `;` or the next box."""
     found = list(_LOCS.finditer(answer))
-    spans = tuple(match.span(1) for match in found)
+    spans = tuple((match.start(), match.start() + len(match.group().rstrip())) for match in found)
     if answer.count("<loc") != 4 * len(found):
         cut = _LOC_CUT.search(answer) is not None
         return ParsedBoxes(status="truncated" if cut else "bad_form", spans=spans)
@@ -132,41 +91,49 @@ def _tags(answer: str, opening: str, closing: str) -> tuple[tuple[Span, ...], Pa
     return tuple(spans), "bad_form" if stray else "ok"
 
 
-def read_tagged(answer: str, opening: str, closing: str) -> ParsedBoxes:
-    """Boxes between tags, as written; the label of each stretch may stand in front of it, in tags of its own."""
+def read_tagged(
+    answer: str,
+    *,
+    tags: tuple[str, str],
+    inside: Callable[[str], list[str] | None],
+    ref: tuple[str, str] = ("", ""),
+) -> ParsedBoxes:
+    """Boxes between tags, as written; the label of each stretch may stand in front of it, in tags of its own.
+
+    `inside` takes the numbers out of what the tags hold: `listed_numbers`, `corner_numbers`, or either.
+    """
+    opening, closing = tags
     spans, status = _tags(answer, opening, closing)
     if status != "ok":
         return ParsedBoxes(status=status, spans=spans)
-    ref, ref_end = REFS.get(opening, ("", ""))
     numbers: list[str] = []
     labels: list[str] = []
     previous = 0
     for start, end in spans:
         text = answer[start + len(opening) : end - len(closing)]
-        found = _inside(text, opening)
+        found = inside(text)
         if found is None:
             return ParsedBoxes(status=_diagnose(text), spans=spans)
         numbers += found
-        named = answer.rfind(ref, previous, start) if ref and answer.endswith(ref_end, 0, start) else -1
-        if named >= 0:
-            labels += [answer[named + len(ref) : start - len(ref_end)].strip()] * (len(found) // 4)
+        if ref[0] and (label := _named(answer[previous:start].rstrip(), ref)) is not None:
+            labels += [label] * (len(found) // 4)
         previous = end
     return _boxes(numbers, spans=spans, labels=tuple(labels) if labels and 4 * len(labels) == len(numbers) else None)
 
 
-def _inside(text: str, opening: str) -> list[str] | None:
-    """The numbers inside tags: corners in Qwen2-VL's, either in `<box>`, else a list."""
-    if opening == "<|box_start|>" or (opening == "<box>" and "(" in text):
-        return _corners(text)
-    return _list(text)
+def _named(before: str, ref: tuple[str, str]) -> str | None:
+    """The label in tags at the end of a text."""
+    opening, closing = ref
+    start = before.rfind(opening) if before.endswith(closing) else -1
+    return before[start + len(opening) : -len(closing)].strip() if start >= 0 else None
 
 
-def _corners(text: str) -> list[str] | None:
+def corner_numbers(text: str) -> list[str] | None:
     """The numbers of `(x1, y1), (x2, y2)` as written; None where the text is anything else."""
     return _NUMBER.findall(text) if _CORNERS.fullmatch(text) else None
 
 
-def _list(text: str) -> list[str] | None:
+def listed_numbers(text: str) -> list[str] | None:
     """The numbers of a list of boxes, or of one box, as written; None where the text is anything else.
 
     The usual writing, whole numbers with one space after each comma, is known by writing its numbers again: that
@@ -178,12 +145,18 @@ def _list(text: str) -> list[str] | None:
     return _NUMBER.findall(text) if _LIST.fullmatch(text) or _ONE_BOX.fullmatch(text.strip()) else None
 
 
+def either_numbers(text: str) -> list[str] | None:
+    """The numbers of a list of boxes or of corners."""
+    return corner_numbers(text) if "(" in text else listed_numbers(text)
+
+
 def _usual(numbers: list[str]) -> str:
     """The usual writing of boxes: `[[010, 020, 030, 040], [050, 060, 070, 080]]`."""
     return f"[{', '.join(['[%s, %s, %s, %s]'] * (len(numbers) // 4))}]" % tuple(numbers)
 
 
-def _parse_bare(answer: str) -> ParsedBoxes:
+def read_bare(answer: str) -> ParsedBoxes:
+    """The only list of an answer, or its corners `(x1,y1),(x2,y2)`, as written."""
     opening = _OPENING.search(answer)
     if opening is None:
         pairs = list(_BARE_CORNERS.finditer(answer)) if "(" in answer else []
@@ -199,7 +172,7 @@ def _parse_bare(answer: str) -> ParsedBoxes:
     return _boxes(_NUMBER.findall(match.group()), spans=(match.span(),))
 
 
-def read_json(answer: str, key: str) -> ParsedBoxes:
+def read_json(answer: str, *, key: str) -> ParsedBoxes:
     """Boxes under this key of one JSON list or object, as written, with what stands beside them."""
     start = answer.rfind("{", 0, answer.index(f'"{key}"'))
     before = answer[: max(start, 0)].rstrip()

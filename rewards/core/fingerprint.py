@@ -12,7 +12,7 @@ from types import FunctionType
 
 import numpy as np
 
-from groundrl.rewards.boxes import formats, geometry, parsing, reading, spaces
+from groundrl.rewards.boxes import formats, geometry, parsing, reading, spaces, writing
 from groundrl.rewards.core import glossary
 from groundrl.rewards.core.function import FunctionReward
 from groundrl.rewards.core.reward import Reward, parts_of
@@ -24,7 +24,7 @@ WHOLE_FOLDERS = {"groundrl.rewards.factuality.": ("factuality",), "groundrl.rewa
 def fingerprint(reward: Reward) -> str:
     """16 hex digits of SHA-256 over the expression, the source behind every part, and numpy's version."""
     digest = hashlib.sha256(f"{reward!r} {reward.range} numpy {np.__version__}".encode())
-    for module in (glossary, parsing, reading, formats, geometry, spaces):
+    for module in (glossary, parsing, reading, writing, formats, geometry, spaces):
         digest.update(_source(module.__name__))
     for part in parts_of(reward):
         own = _function_source(part.function) if isinstance(part, FunctionReward) else _source(type(part).__module__)
