@@ -120,8 +120,11 @@ def predict(
     ),
     max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 512,
     box_space: Annotated[
-        str, typer.Option(help="In which the model writes boxes: rel1000, rel1 or pixel.")
-    ] = "rel1000",
+        str | None,
+        typer.Option(
+            help="How the model writes boxes: rel1000, rel1, pixel, or a format such as gemini. A run says it itself."
+        ),
+    ] = None,
 ) -> None:
     """Ask MODEL a question about images: the text, boxes in pixels of the original as JSON, and drawn.
 

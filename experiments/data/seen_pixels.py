@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from groundrl.experiments.data.formats.box_rewrite import boxes_in, with_corners
-from groundrl.rewards import Boxes, BoxSpace, DataError, Example, ExampleSource
-from groundrl.rewards.audit.writing import take_apart
-from groundrl.rewards.boxes.formats import BoxFormat, box_format
+from groundrl.experiments.data.formats.stated_boxes import boxes_in, has_marks
+from groundrl.rewards import Boxes, BoxFormat, BoxSpace, DataError, Example, ExampleSource, box_format
+from groundrl.rewards.boxes import drafts
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.resolution import seen_space
 
 _FENCE = re.compile(r"\s*+```(?:json)?+\s*+\Z")
 
 
-def as_the_model_writes(source: ExampleSource, policy: Policy, boxes: str) -> ExampleSource:
-    """The examples under `model.boxes`: `as_data`, `seen_pixels`, or the name of a box format."""
+def as_the_model_writes(source: ExampleSource, policy: Policy | None, boxes: str) -> ExampleSource:
+    """The examples under `model.boxes`: `as_data`, `seen_pixels`, or the name of a box format.
+
+    `policy` says how large an image is when the model sees it. ValueError where that is needed and there is none.
+    """
     if boxes == "as_data":
         return source
+    if policy is None and in_seen_pixels(boxes):
+        raise ValueError(f"boxes: {boxes} are pixels of the image as the model sees it, which only a local model says")
     return SeenPixels(source, policy) if boxes == "seen_pixels" else InFormat(source, policy, box_format(boxes))
+
+
+def in_seen_pixels(boxes: str) -> bool:
+    """Whether boxes under this `model.boxes` depend on how large an image is when the model sees it."""
+    return boxes == "seen_pixels" or (boxes != "as_data" and box_format(boxes).space is None)
 
 
 class SeenPixels:
     """The same examples with the boxes of their gold answers, and those that the model is to write, in seen pixels."""
 
-    def __init__(self, source: ExampleSource, policy: Policy) -> None:
+    def __init__(self, source: ExampleSource, policy: Policy | None) -> None:
         self.source = source
         self.policy = policy
 
@@ -38,20 +48,21 @@ class SeenPixels:
         example = self.source[index]
         if not example.images:
             return example
-        space = seen_space(self.policy, example)
+        assert self.policy is not None
+        space = replace(seen_space(self.policy, example), format=example.box_space.format)
         answer = example.answer
         if answer is not None:
             try:
                 answer = rewritten(answer, example.box_space, space)
             except ValueError as error:
                 raise DataError(f"example {example.id!r}: {error}, so that they cannot follow the resolution") from None
-        return replace(example, answer=answer, box_space=space)
+        return replace(with_prompt(example, space), answer=answer, box_space=space)
 
 
 class InFormat:
     """The same examples with gold answers in a format, which is also what parser and rewards expect of the model."""
 
-    def __init__(self, source: ExampleSource, policy: Policy, format: BoxFormat) -> None:
+    def __init__(self, source: ExampleSource, policy: Policy | None, format: BoxFormat) -> None:
         self.source = source
         self.policy = policy
         self.format = format
@@ -63,7 +74,10 @@ class InFormat:
         example = self.source[index]
         if not example.images:
             return example
-        seen = seen_space(self.policy, example) if self.format.space is None else None
+        seen = None
+        if self.format.space is None:
+            assert self.policy is not None
+            seen = seen_space(self.policy, example)
         return in_format(example, self.format, seen)
 
 
@@ -76,7 +90,7 @@ def in_format(example: Example, format: BoxFormat, seen: BoxSpace | None = None)
     declared = format.declared(seen)
     answer, truth = example.answer, example.reference.boxes
     if answer is not None and truth is not None:
-        draft = take_apart(answer, boxes=True, default=None, format=example.box_space.format)
+        draft = drafts.take_apart(answer, boxes=True, default=None, format=example.box_space.format)
         if draft.boxes is None:
             raise DataError(f"example {example.id!r}: the boxes of {answer[-80:]!r} cannot be written as {format.name}")
         boxes = Boxes(xyxy=draft.boxes, space=example.box_space)
@@ -85,10 +99,41 @@ def in_format(example: Example, format: BoxFormat, seen: BoxSpace | None = None)
             labels = truth.labels
         lead, trail = _FENCE.sub(" ", draft.lead), draft.trail.replace("\n```", "")
         answer = f"{draft.head}{lead}{format.gold(boxes, labels, space=seen)}{trail}{draft.tail}"
-    return replace(example, answer=answer, box_space=declared)
+    return replace(with_prompt(example, declared, format), answer=answer, box_space=declared)
 
 
-def rewritten(answer: str, before: BoxSpace, after: BoxSpace) -> str:
-    """The answer with its boxes in another space, in whole numbers; everything else stays as it is."""
-    boxes = boxes_in(answer, before)
-    return answer if boxes is None else with_corners(answer, np.rint(boxes.to(after).xyxy).astype(np.int64))
+def with_prompt(example: Example, space: BoxSpace, format: BoxFormat | None = None) -> Example:
+    """The example with what its prompt asks for, and the boxes that it states, in this space and format."""
+
+    def follow(text: str) -> str:
+        if format is not None:
+            text = text.replace(box_format(example.box_space.format).asked, format.asked)
+        if not has_marks(text) and example.reference.boxes is None:
+            return text
+        return rewritten(text, example.box_space, space, into=format, prompt=True)
+
+    def told(content: object) -> object:
+        if isinstance(content, str):
+            return follow(content)
+        parts = content if isinstance(content, Sequence) else ()
+        return [{**part, "text": follow(part["text"])} if "text" in part else part for part in parts]
+
+    try:
+        if example.messages is None:
+            return replace(example, prompt=follow(example.prompt or ""))
+        return replace(
+            example, messages=tuple({**turn, "content": told(turn.get("content"))} for turn in example.messages)
+        )
+    except ValueError as error:
+        raise DataError(f"example {example.id!r}: {error}, so that the prompt cannot follow the format") from None
+
+
+def rewritten(
+    text: str, before: BoxSpace, after: BoxSpace, *, into: BoxFormat | None = None, prompt: bool = False
+) -> str:
+    """The text with its boxes in another space, and written `into` a format; everything else stays as it is."""
+    boxes = boxes_in(text, before, prompt=prompt)
+    if boxes is None:
+        return text
+    xyxy = np.rint(boxes.to(after).xyxy) if into is None else into.rounded(boxes, space=after)
+    return drafts.rewritten(text, xyxy, format=before.format, into=into)

@@ -16,11 +16,12 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from groundrl.experiments.config.load import load_config, override, read_config
+from groundrl.experiments.config.model import box_writing
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.config.stage import NAME, Source
 from groundrl.experiments.metrics import METRICS, RENAMED
@@ -87,7 +88,10 @@ class EndpointConfig(Settings):
 
 
 class EvalConfig(Settings):
-    """One evaluation. `judge`: a Judge as an expression; `encoder`: a sentence encoder's folder or id."""
+    """One evaluation. `judge`: a Judge as an expression; `encoder`: a sentence encoder's folder or id.
+
+    `boxes`: how the model writes them, as `model.boxes` of a run, which says it itself.
+    """
 
     name: str = Field(pattern=NAME)
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -96,6 +100,7 @@ class EvalConfig(Settings):
     batch_size: int = Field(default=32, ge=1)
     dtype: Literal["float32", "bfloat16"] = "float32"
     on_error: Literal["raise", "skip"] = "raise"
+    boxes: Annotated[str, AfterValidator(box_writing)] | None = None
     judge: str | None = None
     encoder: str | None = None
     endpoint: EndpointConfig = EndpointConfig()

@@ -12,11 +12,12 @@ from typing import Any
 import yaml
 
 from groundrl.experiments.config.run import ConfigError
+from groundrl.experiments.data.seen_pixels import as_the_model_writes, in_seen_pixels
 from groundrl.experiments.data.sources import load_source
 from groundrl.experiments.evals.answers import Answers
 from groundrl.experiments.evals.config import DataSet, EvalConfig
 from groundrl.experiments.evals.figure import draw
-from groundrl.experiments.evals.models import open_engine, weights_stamp
+from groundrl.experiments.evals.models import boxes_of, open_engine, weights_stamp
 from groundrl.experiments.evals.scores import Scored, by_size, figures, joined, score
 from groundrl.experiments.evals.tables import markdown
 from groundrl.experiments.metrics import Tools
@@ -38,9 +39,16 @@ def evaluate_model(
     """
     tools = Tools(judge=_judge(config), encoder=config.encoder)
     sources = {data.name: load_source(data.data, seed=config.seed, base=base) for data in config.data}
+    boxes = config.boxes or boxes_of(model)
     _claim(folder, model, config, overwrite=overwrite)
-    all_answers = [Answers(data, sources[data.name], config, folder / "rows" / data.name) for data in config.data]
     engine = None
+    if in_seen_pixels(boxes):
+        engine = open_engine(model, batch_size=config.batch_size, dtype=config.dtype, endpoint=config.endpoint)
+    written = {
+        name: as_the_model_writes(source, None if engine is None else engine.policy, boxes)
+        for name, source in sources.items()
+    }
+    all_answers = [Answers(data, written[data.name], config, folder / "rows" / data.name) for data in config.data]
     for answers in all_answers:
         if not answers.complete:
             engine = engine or open_engine(
@@ -81,7 +89,8 @@ def _claim(folder: Path, model: str, config: EvalConfig, *, overwrite: bool) -> 
     """Make the folder this evaluation's, or find that it is."""
     import shutil
 
-    what = {"model": model, "weights": weights_stamp(model), "config": config.model_dump(mode="json")}
+    exclude = {"boxes"} if config.boxes is None else None  # a key that an older version did not have
+    what = {"model": model, "weights": weights_stamp(model), "config": config.model_dump(mode="json", exclude=exclude)}
     plan = yaml.safe_dump(what, sort_keys=False)
     file = folder / "evaluation.yaml"
     if folder.exists() and any(folder.iterdir()):

@@ -71,6 +71,16 @@ def checkpoint_of(model: str) -> str:
     return model
 
 
+def boxes_of(model: str) -> str:
+    """`model.boxes` of the run that a model's name stands for; `as_data` for what is no run."""
+    from groundrl.experiments.runs.reader import RUNS, Run
+
+    for path in (Path(model), RUNS / model):
+        if (path / "config.yaml").is_file():
+            return Run(path).config.model.boxes
+    return "as_data"
+
+
 def _other_family(path: str) -> bool:
     """Whether a checkpoint is of a vision architecture that the local engine does not know."""
     from transformers import AutoConfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from groundrl.experiments.config.run import ConfigError
+from groundrl.experiments.data.formats.box_json import SPACES, declared_space
+from groundrl.experiments.data.seen_pixels import as_the_model_writes
 from groundrl.experiments.drawing.boxes import PREDICTED_COLOUR, brightened
-from groundrl.experiments.evals.models import open_engine
-from groundrl.rewards import Boxes, BoxSpace, Completion, DataError, Example, ImageRef, pixel, rel1, rel1000
+from groundrl.experiments.evals.models import boxes_of, open_engine
+from groundrl.rewards import FORMATS, Boxes, Completion, DataError, Example, ImageRef, pixel
+from groundrl.rewards.expression import nearest
 from groundrl.rollout.io.pictures import open_image
 from groundrl.rollout.io.records import settle, write_text
+from groundrl.rollout.sampling.engine import Engine
 from groundrl.rollout.settings import Sampling
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-SPACES = {"rel1000": rel1000, "rel1": rel1}
 BATCH = 16
 
 
@@ -30,16 +34,19 @@ def predict(
     *,
     out: Path,
     max_new_tokens: int = 512,
-    box_space: str = "rel1000",
+    box_space: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Ask one question of each image; yield what is written to `out`, as soon as it is there, or the `error` of one.
 
     For each image `NAME.json` (text, label, boxes `[x1, y1, x2, y2]` in pixels of the original, why there are none)
-    and, where there are boxes, `NAME.png`. `box_space` is the one in which the model writes: rel1000, rel1, or `pixel`
-    of the original image.
+    and, where there are boxes, `NAME.png`. `box_space` is the one in which the model writes: rel1000, rel1, `pixel`
+    of the original image, or a box format such as `gemini`; without it that of the run that the model is of.
     """
-    if box_space not in (*SPACES, "pixel"):
-        raise ConfigError(f"there is no box space {box_space!r}: it is rel1000, rel1 or pixel")
+    if box_space is None:
+        box_space = boxes_of(model)
+    writings = ("as_data", "seen_pixels", *SPACES, *FORMATS)
+    if box_space not in writings:
+        raise ConfigError(f"there is no box space {box_space!r}{nearest(box_space, list(writings))}")
     named = list(zip(_names(images), images, strict=True))
     engine = open_engine(model, batch_size=BATCH)
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0)
@@ -47,7 +54,7 @@ def predict(
         names, batch = [], []
         for name, path in named[start : start + BATCH]:
             try:
-                batch.append(_example(path, question, box_space))
+                batch.append(_example(path, question, box_space, engine))
             except DataError as error:
                 yield {"image": str(path), "error": str(error)}
                 continue
@@ -121,11 +128,13 @@ def images_at(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _example(path: Path, question: str, box_space: str) -> Example:
+def _example(path: Path, question: str, box_space: str, engine: Engine) -> Example:
     image = open_image(ImageRef(source=path, width=1, height=1), str(path))
     ref = ImageRef(source=path, width=image.width, height=image.height)
-    space: BoxSpace = pixel(image.width, image.height) if box_space == "pixel" else SPACES[box_space]
-    return Example(id=str(path), prompt=question, images=(ref,), box_space=space)
+    example = Example(id=str(path), prompt=question, images=(ref,))
+    if box_space in SPACES:
+        return replace(example, box_space=declared_space(box_space, (ref,)))
+    return as_the_model_writes([example], engine.policy, box_space)[0]
 
 
 def _names(images: Sequence[Path]) -> list[str]:

@@ -6,10 +6,10 @@ of MedMO's model card.
 
 from __future__ import annotations
 
-from groundrl.experiments.tasks.box_text import box_text
 from groundrl.experiments.tasks.task import Fields, Gold, Task
-from groundrl.rewards import Boxes, Completion, Reference
+from groundrl.rewards import Boxes, Completion, Reference, box_format
 
+WRITTEN = box_format("medmo")  # `model.boxes` makes gold answers and prompts follow another
 REWARD = "0.6*SoftF1() + 0.3*LabelAccuracy() + 0.1*Format()"
 METRICS = ("iou_of_true_boxes", "soft_f1", "f1_50", "acc_30", "acc_50", "acc_70", "ave_iou")
 
@@ -27,19 +27,18 @@ def gold(fields: Fields) -> Gold:
 def referred(fields: Fields) -> Gold:
     """The description and its boxes."""
     assert fields.boxes is not None
-    answer = fields.answer if fields.answer is not None else f"{fields.question} <box>{box_text(fields.boxes)}</box>"
+    answer = fields.answer if fields.answer is not None else f"{fields.question} {WRITTEN.gold(fields.boxes)}"
     return Gold(answer=answer, reference=Reference(label=Completion(text=answer).label, boxes=fields.boxes))
 
 
 def grounding_text(boxes: Boxes, *, target: str) -> str:
     """Each label with its boxes, in the order in which labels first appear; `No cells <box>[]</box>` without any."""
     if not len(boxes):
-        return f"No {target} <box>[]</box>"
+        return f"No {target} {WRITTEN.gold(boxes)}"
     names = boxes.labels or (target,) * len(boxes)
     groups = {name: [index for index, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
     return ", ".join(
-        f"{name} <box>{box_text(Boxes(xyxy=boxes.xyxy[indices], space=boxes.space))}</box>"
-        for name, indices in groups.items()
+        f"{name} {WRITTEN.gold(Boxes(xyxy=boxes.xyxy[indices], space=boxes.space))}" for name, indices in groups.items()
     )
 
 
@@ -53,6 +52,7 @@ GROUNDING = Task(
     templates={
         "medmo": "Detect and localize all {target} in this image.",
         "the_image": "Detect and localize all {target} in the image.",
+        "asked": "Detect and localize all {target} in this image. Write boxes as {boxes}.",
     },
     needs=("images", "boxes"),
     gold=gold,
@@ -61,7 +61,10 @@ GROUNDING = Task(
 )
 REFERRING = Task(
     name="referring",
-    templates={"locate": "Locate {question} in this image."},
+    templates={
+        "locate": "Locate {question} in this image.",
+        "asked": "Locate {question} in this image. Write boxes as {boxes}.",
+    },
     needs=("images", "question", "boxes"),
     gold=referred,
     reward=REWARD,

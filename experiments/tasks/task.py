@@ -6,10 +6,10 @@ import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from groundrl.rewards import Boxes, BoxSpace, Example, ImageRef, Reference, rel1000
+from groundrl.rewards import Boxes, BoxSpace, Example, ImageRef, Reference, box_format, rel1000
 from groundrl.rewards.expression import nearest
 
-VALUES = ("question", "options", "target", "modality")  # what a template may name
+VALUES = ("question", "options", "target", "modality", "boxes")  # what a template may name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +54,11 @@ class Gold:
 class Task:
     """One kind of question: how it is asked, what is true, how it is scored.
 
-    `templates`: prompts by name, the first is the default; they may name `{question}`, `{options}`, `{target}` and
-    `{modality}`. `needs`: the fields without which it cannot be asked. `gold` writes the gold answer and the
-    reference. `reward`: the default reward, as an expression (None where nothing is generated). `metrics`: names of
-    metrics. `box_space`: the space in which the model writes boxes. `refuses`: why these fields are another task's.
+    `templates`: prompts by name, the first is the default; they may name `{question}`, `{options}`, `{target}`,
+    `{modality}` and `{boxes}`, the form in which boxes are asked for. `needs`: the fields without which it cannot be
+    asked. `gold` writes the gold answer and the reference. `reward`: the default reward, as an expression (None where
+    nothing is generated). `metrics`: names of metrics. `box_space`: the space in which the model writes boxes.
+    `refuses`: why these fields are another task's.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Task:
             "options": written_options(fields.choices or ()),
             "target": fields.target,
             "modality": fields.modality,
+            "boxes": box_format(self.box_space.format).asked,
         }
         return self.template(template).format_map(values)
 

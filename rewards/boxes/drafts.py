@@ -92,15 +92,20 @@ def take_apart(gold: str, *, boxes: bool, default: BoxFormat | None, format: str
     )
 
 
-def rewritten(text: str, xyxy: Float[np.ndarray, "N 4"], *, format: str = "medmo") -> str:
-    """A text that states N boxes, with these in their place, in whole numbers; all else stays as it is."""
+def rewritten(
+    text: str, xyxy: Float[np.ndarray, "N 4"], *, format: str = "medmo", into: BoxFormat | None = None
+) -> str:
+    """A text that states N boxes in a format, with these in their place; all else stays as it is.
+
+    They are written `into` a format, else as before in whole numbers.
+    """
     pieces, end, index = [], 0, 0
     for start, stop in parse_boxes(text, format=format).spans if len(xyxy) else ():
         inside = text[start:stop].rstrip()
         own = parse_boxes(inside, format=format)
         count = len(own.xyxy)
-        found = as_written(inside, box_format(format), own.labels)
-        style = found if found.own else replace(found, digits=1, decimals=0)
+        found = into or as_written(inside, box_format(format), own.labels)
+        style = found if into is not None or found.own else replace(found, digits=1, decimals=0)
         pieces += [text[end:start], style.write(xyxy[index : index + count], own.labels)]
         end, index = start + len(inside), index + count
     return "".join([*pieces, text[end:]])

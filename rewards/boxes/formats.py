@@ -83,6 +83,11 @@ class BoxFormat:
         return f"{value:.{self.decimals}f}" if self.decimals else f"{round(value):0{self.digits}d}"
 
     @property
+    def patterns(self) -> tuple[str, ...]:
+        """Its marks as patterns."""
+        return self.marks if self.own else tuple(map(re.escape, self.marks))
+
+    @property
     def asked(self) -> str:
         """How a prompt asks for it: `<box>[[x1, y1, x2, y2]]</box>, from 0 to 1000`."""
         names = ("y1", "x1", "y2", "x2") if self.y_first else ("x1", "y1", "x2", "y2")

@@ -15,7 +15,7 @@ from typing import Any
 from groundrl.experiments.data.columns.mapped import kept_columns
 from groundrl.experiments.data.columns.values import images_of
 from groundrl.experiments.data.formats.box_json import space_from_json
-from groundrl.experiments.data.formats.box_rewrite import boxes_in, in_thousandths
+from groundrl.experiments.data.formats.stated_boxes import boxes_in, in_thousandths
 from groundrl.experiments.data.formats.tables import Table
 from groundrl.experiments.data.formats.values import array, shown
 from groundrl.experiments.tasks import TASKS, Fields, Task

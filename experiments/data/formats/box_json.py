@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from groundrl.experiments.data.formats.values import array, number, refuse_unknown, shown, size, texts
-from groundrl.rewards import Boxes, BoxSpace, ImageRef, pixel, rel1, rel1000
+from groundrl.rewards import FORMATS, Boxes, BoxSpace, ImageRef, pixel, rel1, rel1000
 
 KEYS = ("xyxy", "space", "width", "height", "labels", "scores", "image")
 SPACES = ("pixel", "rel1000", "rel1")
@@ -60,6 +60,14 @@ def space_from_json(value: object, images: Sequence[ImageRef], where: str) -> Bo
     if not images:
         raise ValueError(f"`{where}` is in pixels, but there is no image whose size they are in; add width and height")
     return pixel(float(images[0].width), float(images[0].height))
+
+
+def declared_space(value: object, images: Sequence[ImageRef], where: str = "box_space") -> BoxSpace:
+    """The space in which a model writes: a space, the name of a box format, or an object with a space of its own."""
+    if not isinstance(value, str):
+        return space_from_json(value, images, where)
+    refuse_unknown([value], [*SPACES, *FORMATS], f"space of {where}:")
+    return FORMATS[value].declared() if value in FORMATS else space_from_json({"space": value}, images, where)
 
 
 def four(value: object, name: str) -> list[float]:

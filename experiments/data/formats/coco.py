@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ import numpy as np
 from groundrl.experiments.data.formats.box_json import four, inside_image
 from groundrl.experiments.data.formats.image_json import image_from_json
 from groundrl.experiments.data.formats.values import shown
-from groundrl.experiments.tasks.box_text import box_text, thousandths
-from groundrl.experiments.tasks.grounding import GROUNDING
+from groundrl.experiments.tasks.grounding import GROUNDING, WRITTEN
 from groundrl.experiments.tasks.task import Fields
-from groundrl.rewards import Boxes, Completion, DataError, Example, ImageRef, pixel
+from groundrl.rewards import FORMATS, Boxes, Completion, DataError, Example, ImageRef, pixel
 
 DEFAULT_ANSWER = "{count} {label} <box>{boxes}</box>"
 TEMPLATE_FIELDS = ("count", "label", "boxes", "objects")
@@ -146,10 +146,10 @@ def boxes_example(
 
 def fill_template(template: str, boxes: Boxes, *, label: str) -> str:
     """The gold answer of these boxes."""
-    corners, names = thousandths(boxes).tolist(), boxes.labels or ()
-    objects = [{"bbox_2d": box, "label": name} for box, name in zip(corners, names, strict=True)]
-    values = {"count": len(boxes), "label": label, "boxes": box_text(boxes), "objects": json.dumps(objects)}
-    return template.format_map(values)
+    bare = replace(WRITTEN, put=FORMATS["lists"].put)
+    objects = replace(FORMATS["qwen3_vl"], largest=WRITTEN.largest)
+    values = {"boxes": bare.gold(boxes), "objects": objects.gold(boxes, boxes.labels or ())}
+    return template.format_map({"count": len(boxes), "label": label, **values})
 
 
 def check_template(template: str) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from groundrl.experiments.data.formats.box_json import boxes_from_json, space_from_json
+from groundrl.experiments.data.formats.box_json import boxes_from_json, declared_space
 from groundrl.experiments.data.formats.image_json import image_from_json
 from groundrl.experiments.data.formats.values import array, refuse_unknown, shown, text, texts
-from groundrl.rewards import Example, Reference, rel1000
+from groundrl.rewards import Example, Reference
 
 FIELDS = ("id", "prompt", "messages", "images", "answer", "reference", "box_space", "block")
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -28,8 +28,6 @@ def example_from_json(record: Mapping[str, Any], *, id: str, folder: Path) -> Ex
     if ("prompt" in record) == ("messages" in record):
         raise ValueError("give exactly one of `prompt` (a text) and `messages` (chat turns)")
     images = tuple(image_from_json(image, folder) for image in array(record.get("images", []), "images"))
-    box_space = record.get("box_space", "rel1000")
-    space = {"space": box_space} if isinstance(box_space, str) else box_space
     return Example(
         id=example_id(record, id),
         prompt=text(record, "prompt"),
@@ -37,7 +35,7 @@ def example_from_json(record: Mapping[str, Any], *, id: str, folder: Path) -> Ex
         images=images,
         answer=text(record, "answer"),
         reference=_reference(record.get("reference", {}), images),
-        box_space=rel1000 if box_space == "rel1000" else space_from_json(space, images, "box_space"),
+        box_space=declared_space(record.get("box_space", "rel1000"), images),
         block=text(record, "block"),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from groundrl.experiments.data.shipped.scene import Scene
-from groundrl.experiments.tasks.box_text import box_text
+from groundrl.experiments.tasks.grounding import WRITTEN
 from groundrl.experiments.tasks.report_generation import REPORT_GENERATION
 from groundrl.rewards import Example
 
@@ -16,7 +16,7 @@ SIDES = ("left", "right", "top", "bottom")
 def report_example(scene: Scene) -> Example:
     """Gold answer: `Two nuclei, one touching the left border. No mitotic figure. <box>[[...], [...]]</box>`."""
     report = report_text(scene)
-    answer = f"{report} <box>{box_text(scene.truth)}</box>"
+    answer = f"{report} {WRITTEN.gold(scene.truth)}"
     example = REPORT_GENERATION.example(scene.fields(report=report, answer=answer), template="plain")
     return replace(example, id=f"report/{scene.id}")
 

@@ -12,8 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from groundrl.experiments.data.formats.masks import mask_boxes, visible_objects
-from groundrl.experiments.tasks.box_text import box_text
-from groundrl.experiments.tasks.grounding import GROUNDING
+from groundrl.experiments.tasks.grounding import GROUNDING, WRITTEN
 from groundrl.experiments.tasks.task import Fields
 from groundrl.rewards import Boxes, Example, ImageRef, pixel
 
@@ -21,7 +20,7 @@ from groundrl.rewards import Boxes, Example, ImageRef, pixel
 def grounding_answer(boxes: Boxes, *, singular: str, plural: str) -> tuple[str, str]:
     """`(label, answer)` of a grounding task in MedMO's format: `2 nuclei <box>[[010, 012, 080, 095], ...]</box>`."""
     label = f"{len(boxes)} {singular if len(boxes) == 1 else plural}"
-    return label, f"{label} <box>{box_text(boxes)}</box>"
+    return label, f"{label} {WRITTEN.gold(boxes)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from groundrl.experiments.data import load_source
-from groundrl.experiments.data.formats.box_rewrite import boxes_in, in_thousandths
+from groundrl.experiments.data.formats.stated_boxes import boxes_in, in_thousandths
 from groundrl.rewards import Completion, DataError, pixel, rel1000
 
 

@@ -71,7 +71,7 @@ def test_an_image_without_annotations_is_a_negative(coco):
         (
             "{objects}",
             '[{"bbox_2d": [502, 0, 999, 400], "label": "cell"}, {"bbox_2d": [100, 500, 250, 750], "label": "rod"}]',
-            "",
+            "cell, rod",
         ),
     ],
 )

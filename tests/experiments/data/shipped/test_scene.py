@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from groundrl.experiments.data.formats.masks import mask_boxes, visible_objects
 from groundrl.experiments.data.shipped.scene import grounding_answer
-from groundrl.experiments.tasks.box_text import box_text
-from groundrl.rewards import Boxes, parse_boxes, pixel, rel1000
+from groundrl.rewards import Boxes, box_format, parse_boxes, pixel, rel1000
+
+box_text = box_format("medmo").gold
 
 
 def test_an_object_counts_from_half_of_its_pixels_on():
@@ -37,9 +38,9 @@ def test_the_answer_is_written_in_three_digit_thousandths():
 @pytest.mark.parametrize(
     ("box", "written"),
     [
-        ([2000, 2000, 2001, 2001], "[[500, 500, 501, 501]]"),  # 500.0 to 500.25: would have no area
-        ([3999, 3999, 4000, 4000], "[[998, 998, 999, 999]]"),  # at the far corner: grows inwards
-        ([0, 0, 1, 4000], "[[000, 000, 001, 999]]"),
+        ([2000, 2000, 2001, 2001], "<box>[[500, 500, 501, 501]]</box>"),  # 500.0 to 500.25: would have no area
+        ([3999, 3999, 4000, 4000], "<box>[[998, 998, 999, 999]]</box>"),  # at the far corner: grows inwards
+        ([0, 0, 1, 4000], "<box>[[000, 000, 001, 999]]</box>"),
     ],
 )
 def test_a_box_under_a_thousandth_keeps_an_area(box, written):
@@ -50,6 +51,6 @@ def test_a_box_under_a_thousandth_keeps_an_area(box, written):
 def test_what_is_written_is_read_back(corners):
     rows = [(x, y, min(x + w, 999), min(y + h, 999)) for x, w, y, h in corners]
     text = box_text(Boxes(xyxy=np.array(rows, dtype=float).reshape(-1, 4), space=rel1000))
-    parsed = parse_boxes(f"<box>{text}</box>")
+    parsed = parse_boxes(text)
     assert parsed.status == "ok"
     assert list(parsed.xyxy) == rows
