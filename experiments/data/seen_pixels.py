@@ -103,14 +103,22 @@ def in_format(example: Example, format: BoxFormat, seen: BoxSpace | None = None)
 
 
 def with_prompt(example: Example, space: BoxSpace, format: BoxFormat | None = None) -> Example:
-    """The example with what its prompt asks for, and the boxes that it states, in this space and format."""
+    """The example with what its prompt asks for, and the boxes that it states, in this space and format.
 
-    def follow(text: str) -> str:
-        if format is not None:
-            text = text.replace(box_format(example.box_space.format).asked, format.asked)
+    What cannot be read as boxes, such as a form that a prompt asks for in its own words, stays as it is.
+    """
+
+    def boxed(text: str) -> str:
         if not has_marks(text) and example.reference.boxes is None:
             return text
-        return rewritten(text, example.box_space, space, into=format, prompt=True)
+        try:
+            return rewritten(text, example.box_space, space, into=format)
+        except ValueError:
+            return text
+
+    def follow(text: str) -> str:
+        asked = box_format(example.box_space.format).asked
+        return (format.asked if format is not None else asked).join(map(boxed, text.split(asked)))
 
     def told(content: object) -> object:
         if isinstance(content, str):
@@ -118,21 +126,15 @@ def with_prompt(example: Example, space: BoxSpace, format: BoxFormat | None = No
         parts = content if isinstance(content, Sequence) else ()
         return [{**part, "text": follow(part["text"])} if "text" in part else part for part in parts]
 
-    try:
-        if example.messages is None:
-            return replace(example, prompt=follow(example.prompt or ""))
-        return replace(
-            example, messages=tuple({**turn, "content": told(turn.get("content"))} for turn in example.messages)
-        )
-    except ValueError as error:
-        raise DataError(f"example {example.id!r}: {error}, so that the prompt cannot follow the format") from None
+    if example.messages is None:
+        return replace(example, prompt=follow(example.prompt or ""))
+    turns = tuple({**turn, "content": told(turn.get("content"))} for turn in example.messages)
+    return replace(example, messages=turns)
 
 
-def rewritten(
-    text: str, before: BoxSpace, after: BoxSpace, *, into: BoxFormat | None = None, prompt: bool = False
-) -> str:
+def rewritten(text: str, before: BoxSpace, after: BoxSpace, *, into: BoxFormat | None = None) -> str:
     """The text with its boxes in another space, and written `into` a format; everything else stays as it is."""
-    boxes = boxes_in(text, before, prompt=prompt)
+    boxes = boxes_in(text, before)
     if boxes is None:
         return text
     xyxy = np.rint(boxes.to(after).xyxy) if into is None else into.rounded(boxes, space=after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.rewards.boxes.formats import BOX, FORMATS, REFS, BoxFormat, box_format
+from groundrl.rewards.boxes.formats import BOX, FORMATS, BoxFormat, box_format
 from groundrl.rewards.boxes.parsing import parse_answer, parse_boxes, words_around
 from groundrl.rewards.boxes.reading import ParsedBoxes
 from groundrl.rewards.boxes.spaces import BoxSpace
-from groundrl.rewards.boxes.writing import Labels, single
+from groundrl.rewards.boxes.writing import Labels, Rows, listed, objects, single
 
 _QUADS = re.compile(r"[\[(]([-+.eE0-9,\s]++)[\])]")
 _NUMBER = re.compile(r"[0-9]++(?:\.[0-9]++)?+")
@@ -74,11 +74,9 @@ def take_apart(gold: str, *, boxes: bool, default: BoxFormat | None, format: str
     spans = found.spans
     first, last = spans[0][0], len(answer[: spans[-1][1]].rstrip())  # a bare list is parsed with the space behind it
     between = "".join(answer[a:b] for (_, a), (b, _) in pairwise(spans))
-    before = answer[:first].rstrip()
-    ref = next((pair for pair in REFS if found.labels and before.endswith(pair[1])), None)
-    if ref is not None:
-        first, between = before.rindex(ref[0]), ""
-    shown, stop = answer[first : spans[0][1]].rstrip(), len(parse_boxes(answer[slice(*spans[0])], format=format).xyxy)
+    if found.labels:  # what stands between boxes with labels of their own is their separator
+        between = ""
+    shown, stop = answer[slice(*spans[0])].rstrip(), len(parse_boxes(answer[slice(*spans[0])], format=format).xyxy)
     own = as_written(shown, box_format(format), found.labels and found.labels[:stop])
     return Draft(
         head=head,
@@ -149,8 +147,16 @@ def _of_objects(text: str, declared: BoxFormat) -> tuple[BoxFormat, list[list[st
     exact = json.loads(text, parse_int=str, parse_float=str)
     items = json.loads(text)
     further = [{k: v for k, v in item.items() if k not in (key, "label")} for item in _several(items)]
-    put = partial(known.put, further=further) if any(further) else known.put
+    put: Callable[[Rows, Labels], str] = partial(objects, key=key, further=further if any(further) else ())
+    if isinstance(items, dict):
+        put = partial(_object, put=put)
     return replace(known, put=put), [item[key] for item in _several(exact)]
+
+
+def _object(rows: Rows, labels: Labels, *, put: Callable[[Rows, Labels], str]) -> str:
+    """A single object without a list, a list for any other number."""
+    text = put(rows, labels)
+    return text[1:-1] if len(rows) == 1 else text
 
 
 def _several(value: Any) -> list[dict[str, Any]]:
@@ -162,8 +168,13 @@ def _variants() -> tuple[BoxFormat, ...]:
     shared = [known for known in FORMATS.values() if not known.own]
     boxed, bare = FORMATS["medmo"], FORMATS["lists"]
     alone = [replace(boxed, put=partial(single, tags=BOX)), replace(bare, put=single)]
-    lists = [boxed, bare, *alone]
-    return (*shared, *alone, *(replace(known, put=partial(known.put, comma=",")) for known in lists))
+    lists: list[tuple[BoxFormat, Callable[..., str]]] = [
+        (boxed, partial(listed, tags=BOX)),
+        (bare, listed),
+        (boxed, partial(single, tags=BOX)),
+        (bare, single),
+    ]
+    return (*shared, *alone, *(replace(known, put=partial(put, comma=",")) for known, put in lists))
 
 
 _VARIANTS = _variants()

@@ -108,6 +108,7 @@ def read_tagged(
         return ParsedBoxes(status=status, spans=spans)
     numbers: list[str] = []
     labels: list[str] = []
+    whole: list[Span] = []  # with the label in front, which is then no word of the answer
     previous = 0
     for start, end in spans:
         text = answer[start + len(opening) : end - len(closing)]
@@ -117,8 +118,11 @@ def read_tagged(
         numbers += found
         if ref[0] and (label := _named(answer[previous:start].rstrip(), ref)) is not None:
             labels += [label] * (len(found) // 4)
+            whole.append((answer.rindex(ref[0], previous, start), end))
         previous = end
-    return _boxes(numbers, spans=spans, labels=tuple(labels) if labels and 4 * len(labels) == len(numbers) else None)
+    if len(whole) < len(spans) or not labels:
+        return _boxes(numbers, spans=spans)
+    return _boxes(numbers, spans=tuple(whole), labels=tuple(labels))
 
 
 def _named(before: str, ref: tuple[str, str]) -> str | None:

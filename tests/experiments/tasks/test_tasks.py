@@ -156,6 +156,7 @@ def test_every_template_names_what_there_is(name):
             "options",
             "target",
             "modality",
+            "boxes",
         }
 
 

@@ -100,3 +100,21 @@ def test_an_unknown_format_names_the_nearest():
         box_format("gemni")
     with pytest.raises(ValueError, match="qwen25_vl is in pixels of the image"):
         FORMATS["qwen25_vl"].declared()
+
+
+MARKED = {
+    "<ref>dog</ref><box>[[1, 2, 3, 4]]</box><|im_end|>": ("internvl", "dog"),
+    "<ref>dog</ref> <box>(1,2),(3,4)</box>": ("qwen_vl", "dog"),
+    "<|ref|>dog<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>": ("deepseek_vl2", "dog"),
+    "<|begin_of_box|>yes<|end_of_box|>": ("glm_v", "yes"),
+    "dog <|begin_of_box|>[[1, 2, 3, 4]]<|end_of_box|><|endoftext|>": ("glm_v", "dog"),
+    '[{"bbox_2d": [1, 2, 3, 4], "label": "dog"}, {"bbox_2d": [1, 2, 3, 4], "label": "dog"}]': ("qwen3_vl", "dog"),
+    "<loc0001><loc0002><loc0003><loc0004> dog ; <loc0001><loc0002><loc0003><loc0004> cat": ("paligemma", "dog, cat"),
+    "yes<|im_end|>": ("medmo", "yes"),
+}
+
+
+@pytest.mark.parametrize("text", MARKED)
+def test_marks_are_no_part_of_a_label(text):
+    name, label = MARKED[text]
+    assert Completion(text=text, box_space=FORMATS[name].declared()).label == label

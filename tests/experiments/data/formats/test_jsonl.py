@@ -100,6 +100,15 @@ def test_no_boxes_and_rounding_at_the_border_are_legal(jsonl):
     assert boxes([[-0.05, 0, 1000.09, 5]]).xyxy.tolist() == [[0, 0, 1000, 5]]  # within 1e-4 of the image
 
 
+def test_a_box_format_is_a_box_space(jsonl):
+    example = jsonl({"prompt": "?", "box_space": "gemini"})[0]
+    assert (example.box_space.format, example.box_space.width) == ("gemini", 1000.0)
+    with pytest.raises(DataError, match="unknown space of box_space: 'gemni'; did you mean 'gemini'"):
+        jsonl({"prompt": "?", "box_space": "gemni"})[0]
+    with pytest.raises(DataError, match="qwen25_vl is in pixels of the image as the model sees it; set it by model"):
+        jsonl({"prompt": "?", "box_space": "qwen25_vl"})[0]
+
+
 FAULTS = {
     "prompt": [
         ({}, "give exactly one of `prompt`"),
