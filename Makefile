@@ -32,7 +32,7 @@ TORCH ?= $(shell grep '^torch==' constraints.txt)
 test-latest:
 	test -x .venv-latest/bin/python || $(PYTHON) -m venv .venv-latest
 	.venv-latest/bin/pip install --quiet "$(TORCH)"
-	.venv-latest/bin/pip install --quiet --upgrade --upgrade-strategy eager "$(TORCH)" --editable ".[dev]"
+	.venv-latest/bin/pip install --quiet --upgrade --upgrade-strategy eager "$(TORCH)" --editable ".[dev,docs]"
 	OMP_NUM_THREADS=1 .venv-latest/bin/pytest --numprocesses logical --dist loadfile
 
 evidence: evidence-base evidence-quickstart evidence-audit evidence-report evidence-algorithms evidence-resume

@@ -1,7 +1,11 @@
-"""The files of the root that are pages of the site, and the pages of the API: one for each room's `__all__`."""
+"""Pages that no file in docs/ holds: the root's files, the API (one page for each room's `__all__`), and all names."""
 
 import ast
+import html
+import itertools
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -20,7 +24,11 @@ ROOMS = ("rewards", "rollout", "algorithms", "experiments")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """The page of all configuration keys stands before the FAQ, where it has been generated."""
+    """The page of all configuration keys stands before the FAQ, where it has been generated.
+
+    The rooms are imported from this checkout, as mkdocstrings reads them.
+    """
+    sys.path.insert(0, str(ROOT / ".types"))
     if (ROOT / "docs" / "configuration.md").is_file() and config.nav is not None:
         config.nav.insert(4, {"All configuration keys": "configuration.md"})
     return config
@@ -32,6 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, page, content=as_page((ROOT / name).read_text())))
     for room in ROOMS:
         files.append(File.generated(config, f"api/{room}.md", content=api_page(room)))
+    files.append(File.generated(config, "names.md", content=names_page()))
     return files
 
 
@@ -68,3 +77,68 @@ def api_page(room: str) -> str:
     opening = re.sub(r"\s*Each name is imported when it is first asked for.*", "", opening, flags=re.DOTALL)
     names = "\n\n".join(f"::: groundrl.{room}.{name}" for name in public_names(room))
     return f"# groundrl.{room}\n\n{opening}\n\n{names}\n"
+
+
+def names_page() -> str:
+    """What a configuration may name, read from the registries: one more entry there is one more line here."""
+    from groundrl.algorithms.advantages import ADVANTAGES
+    from groundrl.algorithms.objectives import OBJECTIVES
+    from groundrl.experiments.config.load import RECIPES
+    from groundrl.experiments.data.columns.column_map import MAPS
+    from groundrl.experiments.metrics import METRICS
+    from groundrl.experiments.tasks import TASKS
+    from groundrl.rewards import FORMATS
+    from groundrl.rewards.expression import REWARDS
+    from groundrl.rewards.published.presets import PRESETS
+    from groundrl.rollout.sampling.engines import ENGINES
+
+    def docs(registry: Mapping[str, object]) -> dict[str, str]:
+        return {name: getattr(entry, "function", entry).__doc__ or "" for name, entry in registry.items()}
+
+    def comments(folder: Path) -> dict[str, str]:
+        files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
+        return {name: _opening_comment(path.read_text()) for name, path in files.items()}
+
+    sections = {
+        "Recipes": ("`groundrl train NAME`, or `sweep`", comments(RECIPES)),
+        "Advantage estimators": ("`advantage:` of an RL stage", docs(ADVANTAGES)),
+        "Objectives": ("`objective:` of an RL stage", docs(OBJECTIVES)),
+        "Rewards": ("`NAME(...)` in the expression of a reward", docs(REWARDS)),
+        "Published rewards": ("`presets.NAME()` in the expression of a reward", docs(PRESETS)),
+        "Tasks": (
+            "`task:` of an evaluation's data",
+            {
+                name: f"of {', '.join(task.needs)}; measured by {', '.join(task.metrics)}"
+                for name, task in TASKS.items()
+            },
+        ),
+        "Metrics": (
+            "`metrics:`, and the `metric:` of a sweep",
+            {name: each.definition for name, each in METRICS.items()},
+        ),
+        "Readers": ("`read:` of data, beside `conversations`", comments(MAPS)),
+        "Box formats": ("`boxes:` of a model", {name: f"`{each.asked}`" for name, each in FORMATS.items()}),
+        "Engines": ("`engine:`", docs(ENGINES)),
+    }
+    parts = [f"## {title}\n\nUse: {use}.\n\n{_listed(entries)}" for title, (use, entries) in sections.items()]
+    return "# All names\n\nWhat can be named in a configuration or an expression.\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _opening_comment(text: str) -> str:
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in lines)
+
+
+def _listed(entries: Mapping[str, str]) -> str:
+    """A list of names with what each is: the first paragraph, code as code and nothing else as markup."""
+    firsts = {name: " ".join(text.strip().partition("\n\n")[0].split()) for name, text in entries.items()}
+    return "\n".join(f"- `{name}`: {_quoted(text)}" for name, text in firsts.items())
+
+
+def _quoted(text: str) -> str:
+    """Only what stands in backticks is code; elsewhere `<`, `*` and `_` are themselves."""
+    pieces = text.split("`")
+    return "`".join(
+        piece if k % 2 else re.sub(r"([*_\[\]])", r"\\\1", html.escape(piece, quote=False))
+        for k, piece in enumerate(pieces)
+    )

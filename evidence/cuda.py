@@ -185,9 +185,9 @@ def _sft_steps(policy: Policy, folder: Path, record: Callable[[dict[str, float]]
 def build_qwen3_vl_8b(folder: Path) -> None:
     """Qwen3-VL-8B-Instruct's architecture in bfloat16 with random weights; the tokenizer is the tiny one's."""
     from transformers import Qwen3VLForConditionalGeneration
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     from groundrl.experiments.bench.tiny_model import build_config, build_tokenizer
+    from groundrl.rollout.model.private import qwen_image_processor
 
     tokenizer = build_tokenizer()
     rope = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [24, 20, 20], "mrope_interleaved": True}
@@ -224,7 +224,7 @@ def build_qwen3_vl_8b(folder: Path) -> None:
     torch.set_default_dtype(torch.float32)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    Qwen2VLImageProcessorPil(
+    qwen_image_processor(
         patch_size=16, merge_size=2, temporal_patch_size=2, image_mean=[0.5] * 3, image_std=[0.5] * 3
     ).save_pretrained(folder)
     del model

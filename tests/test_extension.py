@@ -16,11 +16,13 @@ from groundrl.experiments.config.load import load_config
 from groundrl.experiments.config.rewards import build_reward
 from groundrl.experiments.data.columns import column_map
 from groundrl.experiments.evals.config import EvalConfig
-from groundrl.experiments.metrics import METRICS
+from groundrl.experiments.evals.scores import figures, score
+from groundrl.experiments.metrics import METRICS, Answered, Tools
 from groundrl.experiments.metrics.metric import mean_of
-from groundrl.experiments.tasks import TASKS
-from groundrl.rewards import Score, expression
+from groundrl.experiments.tasks import TASKS, Fields
+from groundrl.rewards import Completion, Example, Score, expression
 from groundrl.rewards.boxes.formats import FORMATS, BoxFormat, box_format, listed
+from groundrl.rewards.core.function import load_module
 from groundrl.rollout.sampling import engines
 
 ROOT = Path(__file__).parent.parent
@@ -64,29 +66,62 @@ def test_a_reward(monkeypatch):
     @dataclass(frozen=True, repr=False)
     class Mine(expression.REWARDS["Format"]):
         def score(self, completion, example):
-            return Score(value=0.5)
+            return Score(value=float(completion.text == example.answer))
 
     config, base = load_config("quickstart", {key: value})
     with pytest.raises(ValueError, match="Mine"):
         build_reward(config, base)
-    monkeypatch.setitem(expression.CALLABLE, "Mine", Mine)
-    assert "Mine" in repr(build_reward(config, base))
+    monkeypatch.setitem(expression.CALLABLE, "Mine", Mine)  # which is made of REWARDS when it is imported
+    built, example = build_reward(config, base), Example(id="a", prompt="?", answer="yes")
+    assert value == "0.5 * Mine()"
+    assert [built.score(Completion(text=text), example).value for text in ("yes", "no")] == [0.5, 0.0]
 
 
-@pytest.mark.parametrize(
-    ("kind", "registry", "entry"),
-    [
-        ("task", TASKS, replace(TASKS["text_qa"], name="mine")),
-        ("metric", METRICS, mean_of(lambda completion, example: 1.0, "one")),
-    ],
-)
-def test_what_an_evaluation_names(kind, registry, entry, monkeypatch):
+def refused_by_an_evaluation(kind: str) -> dict[str, object]:
+    """A data set that asks for one more of a kind, which is not there yet."""
     key, value = use(kind)
-    content = {"name": "own", "data": [{"name": "nuclei", "data": "nuclei/test", key: value}]}
+    data = {"name": "own", "data": "nuclei/test", key: value}
     with pytest.raises(ValueError, match=f"there is no {kind} 'mine'"):
-        EvalConfig.model_validate(content)
-    monkeypatch.setitem(registry, "mine", entry)
-    assert EvalConfig.model_validate(content).data[0].name == "nuclei"
+        EvalConfig.model_validate({"name": "own", "data": [data]})
+    return data
+
+
+def evaluated(data: dict[str, object], examples: list[Example], texts: list[str]) -> dict[str, float]:
+    """The figures of answers to a data set, by metric."""
+    (dataset,) = EvalConfig.model_validate({"name": "own", "data": [data]}).data
+    answers = [
+        Answered(example=each, completion=Completion(text=text)) for each, text in zip(examples, texts, strict=True)
+    ]
+    scored, _ = score(dataset, answers, Tools())
+    return {name: found["value"] for name, found in figures(scored).items()}
+
+
+def test_a_task(monkeypatch):
+    data = refused_by_an_evaluation("task")
+    mine = replace(TASKS["text_qa"], name="mine", templates={"asked": "Say {question}."}, metrics=("exact_match",))
+    monkeypatch.setitem(TASKS, "mine", mine)
+    examples = [mine.example(Fields(id=word, dataset="own", question=word, answer=word)) for word in ("one", "two")]
+    assert [example.prompt for example in examples] == ["Say one.", "Say two."]
+    assert evaluated(data, examples, ["one", "one"]) == {"exact_match": 0.5}
+
+
+def test_a_metric(monkeypatch):
+    data = refused_by_an_evaluation("metric")
+    long = mean_of(lambda completion, example: float(len(completion.text) > 3), "the answer has over three letters")
+    monkeypatch.setitem(METRICS, "mine", long)
+    examples = [Example(id=f"{index}", prompt="?") for index in range(4)]
+    assert evaluated(data, examples, ["yes", "no", "maybe", "no"]) == {"mine": 0.25}
+
+
+def test_the_page_of_all_names_has_one_more(monkeypatch):
+    @estimator()
+    def mine(window):
+        """What I tried."""
+
+    site = load_module("site_pages", str(ROOT / "docs" / "pages.py"))
+    assert "What I tried." not in site.names_page()
+    monkeypatch.setitem(ADVANTAGES, "mine", mine)
+    assert "\n- `mine`: What I tried.\n" in site.names_page()
 
 
 def test_a_data_map(monkeypatch, tmp_path):

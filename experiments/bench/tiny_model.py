@@ -118,7 +118,8 @@ def build_tiny_qwen3_vl(folder: Path, *, seed: int = 0, **text: Any) -> None:
     """Write the model with random weights, its tokenizer and its image processor as a Hugging Face folder."""
     import torch
     from transformers import Qwen3VLForConditionalGeneration
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    from groundrl.rollout.model.private import qwen_image_processor
 
     tokenizer = build_tokenizer()
     with torch.random.fork_rng():
@@ -129,7 +130,7 @@ def build_tiny_qwen3_vl(folder: Path, *, seed: int = 0, **text: Any) -> None:
     model.generation_config.pad_token_id = end[1]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    Qwen2VLImageProcessorPil(
+    qwen_image_processor(
         patch_size=8,
         merge_size=2,
         temporal_patch_size=2,

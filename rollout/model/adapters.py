@@ -8,11 +8,9 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from peft.tuners.lora import LoraLayer, LoraModel
-from peft.utils import ModulesToSaveWrapper
-from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
+from groundrl.rollout.model.private import LoraLayer, LoraModel, ModulesToSaveWrapper, dequantize_module_weight
 from groundrl.rollout.settings import LoraSettings
 
 POLICY = "policy"  # the adapter that samples and learns; a critic may have one of its own

@@ -1,6 +1,7 @@
-"""What is used of transformers beyond its documented face, all of it here: a release may rename any of it.
+"""What is used of transformers and peft beyond their documented faces, all of it here: a release may rename any of it.
 
-The tests run from the lowest to the newest release of the range in pyproject.toml (`make test-latest`).
+The tests run from the lowest to the newest release of the ranges in pyproject.toml (`make test-latest`). What a
+benchmark calls of TRL's trainer stands in its contender alone (`experiments/bench/rollouts/contenders.py`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from peft.tuners.lora import LoraLayer, LoraModel
+from peft.utils import ModulesToSaveWrapper
+from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.utils.generic import ModelOutput
+
+__all__ = [  # of peft; what follows is of transformers
+    "LoraLayer",
+    "LoraModel",
+    "ModulesToSaveWrapper",
+    "dequantize_module_weight",
+]
 
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")  # since 5.24; before it of attention, and of Mamba
 
@@ -76,9 +87,20 @@ def processor_class(model_type: str) -> type[Any] | None:
     name = PROCESSOR_MAPPING_NAMES.get(model_type)
     if model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or name is None:
         return None
-    whole: Any = processor_class_from_name(name)
+    return images_only(processor_class_from_name(name))
+
+
+def images_only(whole: Any) -> type[Any]:
+    """A processor's class with its tokenizer and image parts alone."""
 
     def attributes(cls: type[Any]) -> list[str]:
         return [part for part in whole.get_attributes() if "image" in part or "tokenizer" in part]
 
     return type(whole.__name__, (whole,), {"get_attributes": classmethod(attributes)})
+
+
+def qwen_image_processor(**settings: Any) -> Any:
+    """Qwen-VL's image processor on Pillow alone: the one by its documented name needs torchvision."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    return Qwen2VLImageProcessorPil(**settings)

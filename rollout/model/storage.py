@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from groundrl.rollout.model.policy import Policy
+from groundrl.rollout.model.private import LoraLayer
 
 
 def store_frozen_in_bfloat16(policy: Policy, *, exported: bool) -> None:

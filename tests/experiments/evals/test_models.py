@@ -3,11 +3,11 @@
 import pytest
 import torch
 from transformers import LlavaConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from groundrl.experiments.bench.tiny_model import build_tokenizer
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.evals.models import checkpoint_of, open_engine, weights_stamp
+from groundrl.rollout.model.private import qwen_image_processor
 from groundrl.rollout.sampling.endpoint import EndpointEngine
 from groundrl.rollout.sampling.local import LocalEngine
 from groundrl.rollout.settings import Sampling
@@ -56,7 +56,7 @@ def qwen25(tmp_path_factory):
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    Qwen2VLImageProcessorPil(
+    qwen_image_processor(
         patch_size=8, merge_size=2, size={"shortest_edge": 32 * 32, "longest_edge": 128 * 128}
     ).save_pretrained(folder)
     return folder

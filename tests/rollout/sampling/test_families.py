@@ -18,8 +18,9 @@ from transformers import (
 
 from groundrl.experiments.bench.tiny_model import build_tokenizer
 from groundrl.rewards import DataError, Example
+from groundrl.rollout.model.private import images_only
 from groundrl.rollout.sampling.engine import Engine
-from groundrl.rollout.sampling.families import FamilyEngine, _images_only, image_ids
+from groundrl.rollout.sampling.families import FamilyEngine, image_ids
 from groundrl.rollout.settings import Sampling
 
 TEMPLATE = (
@@ -90,7 +91,7 @@ def internvl():
         downsample_ratio=0.5,
     )
     images = GotOcr2ImageProcessorPil(size={"height": 32, "width": 32}, min_patches=1, max_patches=2)
-    processor = _images_only(InternVLProcessor)(
+    processor = images_only(InternVLProcessor)(
         images, tokenizer, image_seq_length=4, chat_template=TEMPLATE.replace("IMAGE", "<IMG_CONTEXT>")
     )
     return InternVLForConditionalGeneration(config), processor
