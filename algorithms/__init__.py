@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from groundrl.algorithms.advantages import ADVANTAGES
     from groundrl.algorithms.health import HealthWarning
+    from groundrl.algorithms.learn_batch import LearnBatch
     from groundrl.algorithms.loop import RLStep, train_rl
     from groundrl.algorithms.objectives import OBJECTIVES
     from groundrl.algorithms.schema import CriticSettings, ObjectiveSettings
     from groundrl.algorithms.settings import RLSettings, SFTSettings
     from groundrl.algorithms.sft import train_sft
-    from groundrl.algorithms.window import LearnBatch, Window
+    from groundrl.algorithms.window import Window
 
 _HOME = {
     "ADVANTAGES": "advantages",
     "CriticSettings": "schema",
     "HealthWarning": "health",
-    "LearnBatch": "window",
+    "LearnBatch": "learn_batch",
     "OBJECTIVES": "objectives",
     "ObjectiveSettings": "schema",
     "RLSettings": "settings",

@@ -12,8 +12,9 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from groundrl.algorithms.advantages.gae import gae
+from groundrl.algorithms.learn_batch import LearnBatch
 from groundrl.algorithms.schema import CriticSettings
-from groundrl.algorithms.window import LearnBatch, Window
+from groundrl.algorithms.window import Window
 from groundrl.rollout.forward.batches import Batch
 from groundrl.rollout.model.policy import Policy
 

@@ -11,11 +11,13 @@ from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor
 
+from groundrl.algorithms.collect import Collecting, Logprobs
 from groundrl.algorithms.critic import Critic, explained_variance, return_sums
 from groundrl.algorithms.generators import generator_state, set_generator_state
+from groundrl.algorithms.learn_batch import LearnBatch, StepTotals
 from groundrl.algorithms.objectives import entropy_bonus
 from groundrl.algorithms.settings import RLSettings
-from groundrl.algorithms.window import Collecting, LearnBatch, Logprobs, StepTotals, Window, alone
+from groundrl.algorithms.window import Window, alone
 from groundrl.rewards import Reward
 from groundrl.rollout.forward.batches import Batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs

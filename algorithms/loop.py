@@ -12,14 +12,16 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from groundrl.algorithms.checkpoint import load_step, save_if_best, save_step
+from groundrl.algorithms.collect import collect
 from groundrl.algorithms.dynamic_sampling import Draw
+from groundrl.algorithms.learn_batch import epochs
 from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.metrics import Clock, reward_metrics
 from groundrl.algorithms.objectives import OBJECTIVES
 from groundrl.algorithms.reference import make_reference
 from groundrl.algorithms.replay import Replay
 from groundrl.algorithms.settings import RLSettings
-from groundrl.algorithms.window import Window, collect, epochs
+from groundrl.algorithms.window import Window, compact
 from groundrl.rewards import Group, Reward, Scorer
 from groundrl.rollout.io.order import visiting_order
 from groundrl.rollout.model.loader import Loader
@@ -125,12 +127,3 @@ def make_scorer(reward: Reward, settings: RLSettings) -> Scorer:
     return Scorer(
         reward, on_error=settings.on_reward_error, workers=settings.reward_workers, deadline=settings.reward_deadline
     )
-
-
-def compact(advantages: Float[Tensor, "G T"], mask: Float[Tensor, "G T"]) -> list[tuple[float, ...]]:
-    """Each completion's advantages: one number where every token has the same, else one a token."""
-    result = []
-    for values, tokens in zip(advantages, mask.bool(), strict=True):
-        kept = values[tokens].tolist() or [0.0]
-        result.append((kept[0],) if all(value == kept[0] for value in kept) else tuple(kept))
-    return result

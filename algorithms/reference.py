@@ -7,7 +7,7 @@ import copy
 from jaxtyping import Float
 from torch import Tensor
 
-from groundrl.algorithms.window import Logprobs
+from groundrl.algorithms.collect import Logprobs
 from groundrl.rollout.forward.batches import Batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
 from groundrl.rollout.model.policy import Policy

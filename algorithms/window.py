@@ -1,21 +1,20 @@
-"""The window: the groups between two policy versions with everything that an update may need."""
+"""The window: the groups between two policy versions with everything that an update may need.
+
+What fills it stands in `collect.py`: recorded scores have a window too, which needs no model.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from groundrl.rewards import Completion, Group, Reward
-from groundrl.rollout.forward.batches import Batch
-from groundrl.rollout.forward.planner import Planner
-from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.prompts import Prompt
 
-Logprobs = Callable[[Batch], tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]]
 Gather = Callable[[Float[Tensor, "k"]], Float[Tensor, "ranks k"]]  # each rank's vector, by rank
 
 
@@ -67,91 +66,6 @@ class Window:
         """Those of each group."""
         return [group.completions for group in self.groups]
 
-    def batches(self, planner: Planner) -> Iterator[tuple[list[int], Batch]]:
-        """Micro-batches for the model with the rows they hold."""
-        return planner.batches(self.prompts, self.completions)
-
-
-@dataclass(kw_only=True)
-class LearnBatch:
-    """One micro-batch of an update. Totals are of the whole step, over all micro-batches and ranks."""
-
-    inputs: Batch
-    advantages_NT: Float[Tensor, "N T"]
-    completion_mask_NT: Float[Tensor, "N T"]
-    sampler_logprobs_NT: Float[Tensor, "N T"]
-    old_logprobs_NT: Float[Tensor, "N T"] | None
-    ref_logprobs_NT: Float[Tensor, "N T"] | None
-    total_tokens: float
-    total_completions: float
-    max_length: int  # tokens that a completion may have
-    old_values_NT: Float[Tensor, "N T"] | None = None  # the critic's before the update, and what it is to learn
-    returns_NT: Float[Tensor, "N T"] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Collecting:
-    """What a stage's windows are made with, the same for each of its steps.
-
-    `values` gives log-probs and a critic's values in one pass. `kl_in_reward` is the weight of the k1 estimate of
-    KL(policy || reference) in each token's reward. With `mask_truncated` completions that ran into the length limit are
-    not learned from; their scores still count in the baseline of their group (DAPO's overlong filtering, arXiv
-    2503.14476, section 3.4; as TRL).
-    """
-
-    reward: Reward
-    logprobs: Logprobs
-    reference: Logprobs | None
-    keep_old: bool  # several epochs need the old log-probs
-    planner: Planner
-    values: Logprobs | None = None
-    kl_in_reward: float = 0.0
-    mask_truncated: bool = False
-    gather: Gather = alone
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepTotals:
-    """By what a step's loss is divided: what is learned from, over all micro-batches and ranks, at least 1 of each."""
-
-    tokens: float
-    completions: float
-    max_length: int  # tokens that a completion may have
-
-
-def collect(groups: Sequence[Group], policy: Policy, collecting: Collecting) -> Window:
-    """Pack scored groups; compute what an update needs of the old policy, the critic and the reference."""
-    reward, planner = collecting.reward, collecting.planner
-    rewards_PG, valid_PG, parts = score_tensors(groups, reward)
-    completions = [completion for group in groups for completion in group.completions]
-    shape = (len(completions), max(len(completion.token_ids) for completion in completions))
-    mask, sampler_logprobs = torch.zeros(shape), torch.zeros(shape)
-    for row, completion in enumerate(completions):
-        if not (collecting.mask_truncated and completion.finish_reason == "length"):
-            mask[row, : len(completion.sampled)] = torch.tensor(completion.sampled, dtype=torch.float32)
-        sampler_logprobs[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
-    window = Window(
-        groups=tuple(groups),
-        prompts=tuple(policy.encode(group.example) for group in groups),
-        rewards_PG=rewards_PG,
-        valid_PG=valid_PG,
-        completion_mask_NT=mask * valid_PG.flatten()[:, None],
-        sampler_logprobs_NT=sampler_logprobs,
-        parts=parts,
-        weights=dict(reward.weights),
-        gather=collecting.gather,
-    )
-    planner.settle(window.prompts, window.completions, collecting.gather)
-    old = predicted = None
-    if collecting.values is not None:
-        old, predicted = _everywhere(window, planner, collecting.values)
-    elif collecting.keep_old or collecting.kl_in_reward:
-        old, _ = _everywhere(window, planner, collecting.logprobs)
-    ref = _everywhere(window, planner, collecting.reference)[0] if collecting.reference is not None else None
-    weight = collecting.kl_in_reward
-    penalty = weight * (old - ref) if weight and old is not None and ref is not None else None
-    return replace(window, old_logprobs_NT=old, ref_logprobs_NT=ref, values_NT=predicted, kl_penalty_NT=penalty)
-
 
 def score_tensors(
     groups: Sequence[Group], reward: Reward
@@ -165,50 +79,13 @@ def score_tensors(
     return rewards.where(valid, torch.nan), valid, parts
 
 
-def epochs(
-    window: Window,
-    advantages_NT: Float[Tensor, "N T"],
-    totals: StepTotals,
-    *,
-    count: int,
-    planner: Planner,
-) -> Iterator[list[LearnBatch]]:
-    """`count` passes over the window, each one optimiser step of the planner's micro-batches."""
-    batches = []
-    returns_NT = advantages_NT + window.values_NT if window.values_NT is not None else None
-    for rows, inputs in window.batches(planner):
-        width = inputs.completion_ids.shape[1]
-
-        def part(full: Tensor, rows: list[int] = rows, width: int = width) -> Tensor:
-            return full[rows, :width].to(planner.policy.device)
-
-        batches.append(
-            LearnBatch(
-                inputs=inputs,
-                advantages_NT=part(advantages_NT),
-                completion_mask_NT=part(window.completion_mask_NT),
-                sampler_logprobs_NT=part(window.sampler_logprobs_NT),
-                old_logprobs_NT=part(window.old_logprobs_NT) if window.old_logprobs_NT is not None else None,
-                ref_logprobs_NT=part(window.ref_logprobs_NT) if window.ref_logprobs_NT is not None else None,
-                total_tokens=totals.tokens,
-                total_completions=totals.completions,
-                max_length=totals.max_length,
-                old_values_NT=part(window.values_NT) if window.values_NT is not None else None,
-                returns_NT=part(returns_NT) if returns_NT is not None else None,
-            )
-        )
-    for _ in range(count):
-        yield batches
-
-
-@torch.no_grad()
-def _everywhere(window: Window, planner: Planner, function: Logprobs) -> tuple[Tensor, Tensor]:
-    """What a function gives for each token, `[N, T]` both, over the whole window."""
-    results = torch.zeros_like(window.sampler_logprobs_NT), torch.zeros_like(window.sampler_logprobs_NT)
-    for rows, inputs in window.batches(planner):
-        for result, found in zip(results, function(inputs), strict=True):
-            result[rows, : found.shape[1]] = found.float().cpu()
-    return results
+def compact(advantages: Float[Tensor, "G T"], mask: Float[Tensor, "G T"]) -> list[tuple[float, ...]]:
+    """Each completion's advantages: one number where every token has the same, else one a token."""
+    result = []
+    for values, tokens in zip(advantages, mask.bool(), strict=True):
+        kept = values[tokens].tolist() or [0.0]
+        result.append((kept[0],) if all(value == kept[0] for value in kept) else tuple(kept))
+    return result
 
 
 def _values(groups: Sequence[Group], part: str | None) -> Float[Tensor, "P G"]:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from groundrl.algorithms.learn_batch import LearnBatch
 from groundrl.algorithms.objectives.shared import (
     Stats,
     log_ratios,
@@ -14,7 +15,6 @@ from groundrl.algorithms.objectives.shared import (
     whole_losses,
 )
 from groundrl.algorithms.schema import ObjectiveSettings
-from groundrl.algorithms.window import LearnBatch
 
 
 def check_bounds(settings: ObjectiveSettings) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from groundrl.algorithms.learn_batch import LearnBatch
 from groundrl.algorithms.objectives.shared import Stats, clipped_losses, objective
 from groundrl.algorithms.schema import ObjectiveSettings
-from groundrl.algorithms.window import LearnBatch
 
 
 @objective()

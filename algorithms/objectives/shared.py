@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from groundrl.algorithms.learn_batch import LearnBatch
 from groundrl.algorithms.schema import ObjectiveSettings
-from groundrl.algorithms.window import LearnBatch
 
 Stats = dict[str, Float[Tensor, ""]]
 

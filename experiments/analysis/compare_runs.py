@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.config.stage import RLStage
-from groundrl.experiments.drawing.curves import SMOOTHING, part_names, smooth
+from groundrl.experiments.drawing.series import SMOOTHING, part_names, smooth
 from groundrl.experiments.runs.reader import RUNS, Run, load_run
 from groundrl.rewards.core.intervals import t_interval
 

@@ -8,12 +8,11 @@ import matplotlib
 
 matplotlib.use("Agg", force=False)
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
+from groundrl.experiments.drawing.brightness import brightened
 from groundrl.rewards import Boxes, Completion, Example, pixel
 from groundrl.rollout.io.pictures import open_image
 
@@ -57,11 +56,3 @@ def draw_pairs(figure: Figure | SubFigure, pairs: Sequence[Pair]) -> None:
 
 def _in_pixels(boxes: Boxes | None, width: int, height: int) -> list[list[float]]:
     return boxes.to(pixel(width, height)).xyxy.tolist() if boxes is not None else []
-
-
-def brightened(image: Image.Image) -> np.ndarray:
-    """An image as numbers in [0, 1], its contrast stretched for the eye; the model sees the original."""
-    array = np.asarray(image, dtype=np.float64)
-    low, high = np.percentile(array, (0.5, 99.5))
-    stretched: np.ndarray = np.clip((array - low) / max(high - low, 1.0), 0, 1)
-    return stretched

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from groundrl.experiments.drawing.boxes import PREDICTED_COLOUR, TRUE_COLOUR, brightened
+from groundrl.experiments.drawing.boxes import PREDICTED_COLOUR, TRUE_COLOUR
+from groundrl.experiments.drawing.brightness import brightened
 from groundrl.rewards import Boxes, Group, pixel
 from groundrl.rollout.io.pictures import open_image
 

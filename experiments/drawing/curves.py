@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-SMOOTHING = 9  # steps of the centred moving average
+from groundrl.experiments.drawing.series import SMOOTHING, part_names, smooth
+
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -37,21 +38,6 @@ def draw_curves(figure: Figure | SubFigure, rows: Sequence[Mapping[str, Any]], e
     _panel(axes[1, 1], rl, {"completion_length/mean": "mean"}, "completion length (tokens)")
     _panel(axes[1, 2], rl, {"entropy": "entropy (nats a token)", "clip_frac": "clipped share"}, "policy")
     figure.suptitle(f"points: each step; lines: centred mean of {SMOOTHING} steps", fontsize=9, color="0.4")
-
-
-def part_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The parts of the reward in rows of metrics.jsonl."""
-    return sorted(
-        {key.split("/")[1] for row in rows for key in row if key.startswith("reward/") and key.count("/") == 2}
-    )
-
-
-def smooth(values: Sequence[float], width: int = SMOOTHING) -> np.ndarray:
-    """The centred moving average over `width` steps, over fewer at the ends; what is missing is left out."""
-    array = np.array(values, dtype=np.float64)
-    half = width // 2
-    windows = [array[max(0, i - half) : i + half + 1] for i in range(len(array))]
-    return np.array([np.nanmean(w) if np.isfinite(w).any() else np.nan for w in windows])
 
 
 def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, str], title: str) -> None:

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.data.formats.box_json import SPACES, declared_space
 from groundrl.experiments.data.seen_pixels import as_the_model_writes
-from groundrl.experiments.drawing.boxes import PREDICTED_COLOUR, brightened
+from groundrl.experiments.drawing.boxes import PREDICTED_COLOUR
+from groundrl.experiments.drawing.brightness import brightened
 from groundrl.experiments.evals.models import boxes_of, open_engine
 from groundrl.rewards import FORMATS, Boxes, Completion, DataError, Example, ImageRef, pixel
 from groundrl.rewards.expression import nearest

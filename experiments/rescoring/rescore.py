@@ -18,8 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groundrl.algorithms.advantages import ADVANTAGES
-from groundrl.algorithms.loop import compact
-from groundrl.algorithms.window import Window, score_tensors
+from groundrl.algorithms.window import Window, compact, score_tensors
 from groundrl.experiments.config.stage import RLStage
 from groundrl.experiments.recording.rollouts import origin
 from groundrl.experiments.rescoring.log import Log

@@ -9,10 +9,11 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
+from groundrl.algorithms.learn_batch import LearnBatch
 from groundrl.algorithms.loop import RLStep, train_rl
 from groundrl.algorithms.schema import ObjectiveSettings
 from groundrl.algorithms.settings import RLSettings
-from groundrl.algorithms.window import LearnBatch, Window
+from groundrl.algorithms.window import Window
 from groundrl.rollout.forward.batches import PaddedBatch
 from groundrl.rollout.forward.images import Images
 from groundrl.rollout.model.loader import Loader

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from groundrl.experiments.drawing.curves import part_names
+from groundrl.experiments.drawing.series import part_names
 from groundrl.experiments.rescoring.log import Log
 from groundrl.experiments.runs.reader import Run
 

@@ -9,7 +9,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from groundrl.experiments.drawing.boxes import brightened
+from groundrl.experiments.drawing.brightness import brightened
 from groundrl.rewards import Example, ImageRef
 from groundrl.rollout.io.pictures import open_image
 

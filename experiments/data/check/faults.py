@@ -8,14 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from groundrl.rewards import Completion, DataError, Example, ExampleSource, ImageRef, SoftF1
 from groundrl.rewards.audit.audit_task import prompt_text
 from groundrl.rollout.io.pictures import stored_image
-from groundrl.rollout.model.policy import Policy
+
+if TYPE_CHECKING:
+    from groundrl.rollout.model.policy import Policy  # loads torch and transformers; only a configuration has one
 
 PATIENT = ("patient", "patient_id", "deid_patient_id", "subject_id")  # columns that name a patient
 MADE = 1_000  # examples looked at of a source that makes them without end

@@ -10,14 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from groundrl.experiments.data.check.faults import DataReport, SplitFacts
-from groundrl.experiments.drawing.boxes import draw_boxes
-from groundrl.experiments.drawing.curves import save_figure
 from groundrl.rewards import Example
 from groundrl.rollout.io.records import write_text
 
@@ -39,6 +36,11 @@ def write_check(report: DataReport, folder: Path) -> list[Path]:
 
 def draw_sheet(title: str, examples: Sequence[Example], path: Path) -> None:
     """The examples' first images, true boxes on them, under each its id and its gold answer."""
+    import matplotlib.pyplot as plt  # here: data without pictures need not wait for it
+
+    from groundrl.experiments.drawing.boxes import draw_boxes
+    from groundrl.experiments.drawing.curves import save_figure
+
     rows = -(-len(examples) // COLUMNS)
     figure = plt.figure(figsize=(2.6 * COLUMNS, 3.0 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, COLUMNS, squeeze=False)

@@ -25,7 +25,7 @@ from groundrl.experiments.ablation.worker import attempt, read_plan, run_job
 from groundrl.experiments.analysis.compare_runs import plot_held_out, plot_proxy, runs_at
 from groundrl.experiments.cli.main import app
 from groundrl.experiments.config.run import ConfigError
-from groundrl.experiments.drawing.curves import smooth
+from groundrl.experiments.drawing.series import smooth
 
 FILES = ("results.parquet", "ablation.md", "ablation.png")
 ARMS = ["start", "full", "without_even", "without_short", "random_reward"]

@@ -15,7 +15,8 @@ from groundrl.experiments.analysis.compare_runs import arms_of, plot_held_out, p
 from groundrl.experiments.cli import main as cli
 from groundrl.experiments.config.load import load_config
 from groundrl.experiments.config.run import ConfigError
-from groundrl.experiments.drawing.curves import save_figure, smooth
+from groundrl.experiments.drawing.curves import save_figure
+from groundrl.experiments.drawing.series import smooth
 
 
 def made(folder, name, seed, rewards, **keys):

@@ -6,7 +6,8 @@ import pytest
 
 from groundrl.experiments.data import NucleiCrops
 from groundrl.experiments.drawing.boxes import draw_boxes
-from groundrl.experiments.drawing.curves import draw_curves, smooth, stages_figure
+from groundrl.experiments.drawing.curves import draw_curves, stages_figure
+from groundrl.experiments.drawing.series import smooth
 from groundrl.experiments.runs.figures import before_and_after
 from groundrl.rewards import Completion
 
