@@ -1,17 +1,18 @@
-"""From scored groups to a window: the log-probs of the old policy and of the reference, and a critic's values."""
+"""From scored groups to a window, with what the models say of it; and from the window to an update's micro-batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from groundrl.algorithms.learn_batch import LearnBatch, StepTotals
 from groundrl.algorithms.window import Gather, Window, alone, score_tensors
 from groundrl.rewards import Group, Reward
-from groundrl.rollout.forward.batches import Batch
+from groundrl.rollout.forward.batch import Batch
 from groundrl.rollout.forward.planner import Planner
 from groundrl.rollout.model.policy import Policy
 
@@ -71,6 +72,42 @@ def collect(groups: Sequence[Group], policy: Policy, collecting: Collecting) -> 
     weight = collecting.kl_in_reward
     penalty = weight * (old - ref) if weight and old is not None and ref is not None else None
     return replace(window, old_logprobs_NT=old, ref_logprobs_NT=ref, values_NT=predicted, kl_penalty_NT=penalty)
+
+
+def epochs(
+    window: Window,
+    advantages_NT: Float[Tensor, "N T"],
+    totals: StepTotals,
+    *,
+    count: int,
+    planner: Planner,
+) -> Iterator[list[LearnBatch]]:
+    """`count` passes over the window, each one optimiser step of the planner's micro-batches."""
+    batches = []
+    returns_NT = advantages_NT + window.values_NT if window.values_NT is not None else None
+    for rows, inputs in planner.batches(window.prompts, window.completions):
+        width = inputs.completion_ids.shape[1]
+
+        def part(full: Tensor, rows: list[int] = rows, width: int = width) -> Tensor:
+            return full[rows, :width].to(planner.policy.device)
+
+        batches.append(
+            LearnBatch(
+                inputs=inputs,
+                advantages_NT=part(advantages_NT),
+                completion_mask_NT=part(window.completion_mask_NT),
+                sampler_logprobs_NT=part(window.sampler_logprobs_NT),
+                old_logprobs_NT=part(window.old_logprobs_NT) if window.old_logprobs_NT is not None else None,
+                ref_logprobs_NT=part(window.ref_logprobs_NT) if window.ref_logprobs_NT is not None else None,
+                total_tokens=totals.tokens,
+                total_completions=totals.completions,
+                max_length=totals.max_length,
+                old_values_NT=part(window.values_NT) if window.values_NT is not None else None,
+                returns_NT=part(returns_NT) if returns_NT is not None else None,
+            )
+        )
+    for _ in range(count):
+        yield batches
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from groundrl.algorithms.advantages.gae import gae
 from groundrl.algorithms.learn_batch import LearnBatch
 from groundrl.algorithms.schema import CriticSettings
 from groundrl.algorithms.window import Window
-from groundrl.rollout.forward.batches import Batch
+from groundrl.rollout.forward.batch import Batch
 from groundrl.rollout.model.policy import Policy
 
 CRITIC = "critic"  # the name of its adapter

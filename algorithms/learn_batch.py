@@ -1,16 +1,13 @@
-"""What an update reads: the window in micro-batches, as often as there are epochs."""
+"""What an objective is given: one micro-batch of an update, and by what its loss is divided."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from groundrl.algorithms.window import Window
-from groundrl.rollout.forward.batches import Batch
-from groundrl.rollout.forward.planner import Planner
+from groundrl.rollout.forward.batch import Batch
 
 
 @dataclass(kw_only=True)
@@ -37,39 +34,3 @@ class StepTotals:
     tokens: float
     completions: float
     max_length: int  # tokens that a completion may have
-
-
-def epochs(
-    window: Window,
-    advantages_NT: Float[Tensor, "N T"],
-    totals: StepTotals,
-    *,
-    count: int,
-    planner: Planner,
-) -> Iterator[list[LearnBatch]]:
-    """`count` passes over the window, each one optimiser step of the planner's micro-batches."""
-    batches = []
-    returns_NT = advantages_NT + window.values_NT if window.values_NT is not None else None
-    for rows, inputs in planner.batches(window.prompts, window.completions):
-        width = inputs.completion_ids.shape[1]
-
-        def part(full: Tensor, rows: list[int] = rows, width: int = width) -> Tensor:
-            return full[rows, :width].to(planner.policy.device)
-
-        batches.append(
-            LearnBatch(
-                inputs=inputs,
-                advantages_NT=part(advantages_NT),
-                completion_mask_NT=part(window.completion_mask_NT),
-                sampler_logprobs_NT=part(window.sampler_logprobs_NT),
-                old_logprobs_NT=part(window.old_logprobs_NT) if window.old_logprobs_NT is not None else None,
-                ref_logprobs_NT=part(window.ref_logprobs_NT) if window.ref_logprobs_NT is not None else None,
-                total_tokens=totals.tokens,
-                total_completions=totals.completions,
-                max_length=totals.max_length,
-                old_values_NT=part(window.values_NT) if window.values_NT is not None else None,
-                returns_NT=part(returns_NT) if returns_NT is not None else None,
-            )
-        )
-    for _ in range(count):
-        yield batches

@@ -19,7 +19,7 @@ from groundrl.algorithms.objectives import entropy_bonus
 from groundrl.algorithms.settings import RLSettings
 from groundrl.algorithms.window import Window, alone
 from groundrl.rewards import Reward
-from groundrl.rollout.forward.batches import Batch
+from groundrl.rollout.forward.batch import Batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
 from groundrl.rollout.forward.planner import Planner
 from groundrl.rollout.model.policy import Policy

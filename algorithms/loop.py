@@ -12,9 +12,8 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from groundrl.algorithms.checkpoint import load_step, save_if_best, save_step
-from groundrl.algorithms.collect import collect
+from groundrl.algorithms.collect import collect, epochs
 from groundrl.algorithms.dynamic_sampling import Draw
-from groundrl.algorithms.learn_batch import epochs
 from groundrl.algorithms.learner import Learner
 from groundrl.algorithms.metrics import Clock, reward_metrics
 from groundrl.algorithms.objectives import OBJECTIVES

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groundrl.algorithms.collect import Logprobs
-from groundrl.rollout.forward.batches import Batch
+from groundrl.rollout.forward.batch import Batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.storage import store_frozen_in_bfloat16

@@ -19,7 +19,8 @@ from groundrl.algorithms.optimizers import make_optimizer
 from groundrl.algorithms.schedules import SCHEDULES
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.algorithms.sft_batches import LoadedAhead, StepSampler, micro_batches
-from groundrl.rollout.forward.batches import Batch, PaddedBatch
+from groundrl.rollout.forward.batch import Batch
+from groundrl.rollout.forward.batches import PaddedBatch
 from groundrl.rollout.forward.forms import update_obstacle
 from groundrl.rollout.forward.logprobs import CompletionLogprobs, completion_logits
 from groundrl.rollout.model.loader import Loader

@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 from groundrl.algorithms.settings import SFTSettings
 from groundrl.rewards import ExampleSource
-from groundrl.rollout.forward.batches import Batch, pad_batch
+from groundrl.rollout.forward.batch import Batch
+from groundrl.rollout.forward.batches import pad_batch
 from groundrl.rollout.forward.sequence_packing import fill_rows, join_batch, joined_length
 from groundrl.rollout.io.order import visiting_order
 from groundrl.rollout.model.loader import Loader

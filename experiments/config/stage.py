@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from groundrl.algorithms.schema import ObjectiveSettings, RLKeys, SFTKeys, StageKeys
+from groundrl.rollout.model.parts import check_parts
 from groundrl.rollout.settings import LoraSettings, Resolution, Sampling, Settings
 
 if TYPE_CHECKING:
@@ -82,8 +83,6 @@ class Stage(StageKeys):
     @field_validator("freeze")
     @classmethod
     def _parts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        from groundrl.rollout.model.freezing import check_parts
-
         check_parts(value)
         return value
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,21 +17,6 @@ from groundrl.rollout.forward.images import Images
 from groundrl.rollout.model.head import backbone
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.prompts import Prompt
-
-
-@runtime_checkable
-class Batch(Protocol):
-    """N completions of at most T tokens with their prompts, in whatever form the model reads them.
-
-    `completion_mask` is 1 where a completion token exists and was sampled by the policy, so that it is learned from.
-    """
-
-    completion_ids: Int[Tensor, "N T"]
-    completion_mask: Float[Tensor, "N T"]
-
-    def hidden(self, policy: Policy) -> Float[Tensor, "N T H"]:
-        """The model's last hidden state from which each completion token is predicted; anything outside the mask."""
-        ...
 
 
 @dataclass(kw_only=True)  # not frozen: Lightning moves and casts the tensors of a batch in place

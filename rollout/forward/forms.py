@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from groundrl.rewards import Completion
-from groundrl.rollout.forward.batches import Batch, pad_batch
+from groundrl.rollout.forward.batch import Batch
+from groundrl.rollout.forward.batches import pad_batch
 from groundrl.rollout.forward.cache import attention_obstacle
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
 from groundrl.rollout.forward.prefix_cache import prefix_batch

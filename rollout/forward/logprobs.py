@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from groundrl.rollout.forward.batches import Batch, PaddedBatch
+from groundrl.rollout.forward.batch import Batch
+from groundrl.rollout.forward.batches import PaddedBatch
 from groundrl.rollout.model.head import has_known_head, head_logits
 from groundrl.rollout.model.policy import Policy
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from groundrl.rewards import Completion, GroundRLWarning
-from groundrl.rollout.forward.batches import Batch
+from groundrl.rollout.forward.batch import Batch
 from groundrl.rollout.forward.costs import Costs, Lengths
 from groundrl.rollout.forward.forms import SHARED, build, update_faults, update_obstacle
 from groundrl.rollout.forward.logprobs import CompletionLogprobs

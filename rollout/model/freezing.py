@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
 
 from groundrl.rollout.model.head import backbone
+from groundrl.rollout.model.parts import LAYERS, check_parts
 from groundrl.rollout.model.policy import Policy
 
-PARTS = ("vision", "merger", "language", "embeddings")  # and layers.0-11
 VISION = ("vision", "merger")
-_LAYERS = re.compile(r"layers\.(\d{1,4})(?:-(\d{1,4}))?")
-
-
-def check_parts(parts: Sequence[str]) -> None:
-    """ValueError for a name that no model has: see `freeze`."""
-    for part in parts:
-        found = _LAYERS.fullmatch(part)
-        if part not in PARTS and (found is None or int(found[2] or found[1]) < int(found[1])):
-            raise ValueError(f"freeze: there is no part {part!r}; choose from {', '.join(PARTS)}, or layers.0-11")
 
 
 def freeze(policy: Policy, parts: Sequence[str]) -> None:
@@ -53,7 +43,7 @@ def _modules(policy: Policy, part: str) -> Iterator[nn.Module]:
     elif part == "embeddings":
         yield model.get_input_embeddings()
     else:
-        found = _LAYERS.fullmatch(part)
+        found = LAYERS.fullmatch(part)
         assert found is not None
         layers, last = model.get_decoder().layers, int(found[2] or found[1])
         if last >= len(layers):

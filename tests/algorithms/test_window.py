@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from groundrl.algorithms.advantages import ADVANTAGES
-from groundrl.algorithms.collect import Collecting, collect
-from groundrl.algorithms.learn_batch import StepTotals, epochs
+from groundrl.algorithms.collect import Collecting, collect, epochs
+from groundrl.algorithms.learn_batch import StepTotals
 from groundrl.rewards import Completion, Example, Group, Score, reward
 from groundrl.rollout.forward.batches import pad_batch
 from groundrl.rollout.forward.logprobs import CompletionLogprobs
