@@ -19,11 +19,14 @@ from groundrl.rollout.settings import LoraSettings, Resolution
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
-def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[RunConfig, Path]:
+def load_config(
+    source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any], *, recorded: bool = False
+) -> tuple[RunConfig, Path]:
     """The configuration and the folder to which its paths are relative.
 
     `source` is a path, the name of a shipped recipe, or a mapping; `overrides` maps dotted keys to values, a stage by
-    its name (`stages.rl.steps`).
+    its name (`stages.rl.steps`). `recorded`: of a run, where an RL stage's keys already agreed with its estimator and
+    objective; they are asked again only by who goes on with the stage, as they need torch.
     """
     data, base = (dict(source), Path.cwd()) if isinstance(source, Mapping) else read_config(source)
     if "arms" in data:
@@ -31,7 +34,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, 
     for key, value in overrides.items():
         override(data, key, value)
     try:
-        return RunConfig.model_validate(data), base
+        return RunConfig.model_validate(data, context={"recorded": recorded}), base
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(fault, data) for fault in error.errors())) from None
 

@@ -109,10 +109,11 @@ class RLStage(Sampling, ObjectiveSettings, RLKeys, Stage):
     kind: Literal["rl"] = Field(description="What the stage does.")
 
     @model_validator(mode="after")
-    def _agree(self) -> RLStage:
-        from groundrl.algorithms.settings import check_together
+    def _agree(self, info: Any) -> RLStage:  # pydantic's ValidationInfo, a protocol that cannot be checked at run time
+        if not (info.context or {}).get("recorded"):
+            from groundrl.algorithms.settings import check_together
 
-        check_together(self, self, self)
+            check_together(self, self, self)
         return self
 
     def settings(self, seed: int) -> RLSettings:

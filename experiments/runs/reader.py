@@ -38,7 +38,7 @@ class Run:
     @property
     def config(self) -> RunConfig:
         """The configuration, as it was resolved."""
-        return load_config(self.folder / "config.yaml", {})[0]
+        return load_config(self.folder / "config.yaml", {}, recorded=True)[0]
 
     @property
     def metrics(self) -> list[dict[str, Any]]:

@@ -14,13 +14,11 @@ SLOW_TO_IMPORT = ("torch", "transformers", "peft", "lightning", "scipy", "matplo
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A recorded run, a foreign log, and data: text; pictures whose gold answers and references have boxes."""
+    """A recorded run, and data: text; pictures whose gold answers and references have boxes."""
     folder = tmp_path_factory.mktemp("startup")
     shutil.copytree(RECORDED, folder, dirs_exist_ok=True)
     example = {"id": "sum", "prompt": "What is 2 plus 2?", "answer": "4", "reference": "4"}
     (folder / "text.jsonl").write_text(json.dumps(example) + "\n")
-    record = {"prompt": "What is 2 plus 2?", "completion": "4", "reward": 1.0, "step": 1}
-    (folder / "log.jsonl").write_text(json.dumps(record) + "\n")
     return folder
 
 
@@ -29,10 +27,9 @@ def folder(tmp_path_factory) -> Path:
     [
         (["--help"], []),
         (["data", "check", "text.jsonl"], []),
-        (["data", "check", "test.jsonl"], ["scipy", "matplotlib"]),  # pairs boxes; draws a sheet of pictures
-        (["view", "log.jsonl"], []),
-        (["view", "killed"], ["torch"]),  # a run's stages are checked against its estimator and objective
-        (["rescore", "killed", "--reward", "LabelAccuracy()"], ["torch"]),  # and new advantages are estimated
+        (["data", "check", "test.jsonl"], ["matplotlib"]),  # a sheet of the pictures
+        (["view", "killed"], []),
+        (["rescore", "killed", "--reward", "LabelAccuracy()"], ["torch"]),  # new advantages are estimated
     ],
     ids=" ".join,
 )
