@@ -21,19 +21,26 @@ Control = Literal["more_sft", "random_reward", "format_only"]
 
 
 class SweepSettings(Settings):
-    """One sweep. `overrides` change the base for every arm, by dotted keys; `seeds` is a number (0, 1, ...) or a list.
+    """One sweep: a base run, arms that each change something of it, controls, one metric, seeds."""
 
-    An arm is `full`, `leave_one_out`, `add_one_in`, `{name, <dotted key>: value, ...}`, `{name, reward: ...}`, or
-    `{grid: {part: [weight, ...], ...}}`.
-    """
-
-    name: str = Field(pattern=NAME)
-    base: str | dict[str, Any]
-    overrides: dict[str, Any] = Field(default_factory=dict)
-    arms: tuple[str | dict[str, Any], ...] = ("full", "leave_one_out")
-    controls: tuple[Control, ...] = ()
-    metric: str
-    seeds: tuple[int, ...] | int = Field(default=8)
+    name: str = Field(pattern=NAME, description="Of the sweep's folder.")
+    base: str | dict[str, Any] = Field(
+        description="The run that arms change: a file, a shipped recipe, or its keys written out."
+    )
+    overrides: dict[str, Any] = Field(
+        default_factory=dict, description="Changes of the base for every arm: dotted keys with their values."
+    )
+    arms: tuple[str | dict[str, Any], ...] = Field(
+        default=("full", "leave_one_out"),
+        description="Each is `full`, `leave_one_out`, `add_one_in`, `{name, <dotted key>: value, ...}`, "
+        "`{name, reward: ...}`, or `{grid: {part: [weight, ...], ...}}`.",
+    )
+    controls: tuple[Control, ...] = Field(
+        default=(),
+        description="What training gives without the reward: as much time of SFT, a coin for a reward, the form alone.",
+    )
+    metric: str = Field(description="What all arms are measured by, as in `evaluation.metrics`.")
+    seeds: tuple[int, ...] | int = Field(default=8, description="So many (0, 1, ...), or a list of them.")
 
     @model_validator(mode="after")
     def _known(self) -> SweepSettings:

@@ -11,6 +11,7 @@ import typer
 from groundrl.experiments.cli.closing import Recoverable, close
 from groundrl.experiments.cli.data import app as data
 from groundrl.experiments.cli.evaluate import evaluate, predict
+from groundrl.experiments.cli.keys import keys
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -79,6 +80,7 @@ def resume(
 
 app.command(name="eval")(evaluate)
 app.command()(predict)
+app.command()(keys)
 
 
 @app.command()

@@ -21,24 +21,39 @@ def box_writing(name: str) -> str:
     return name
 
 
+BoxWriting = Annotated[str, AfterValidator(box_writing)]
+
+
 class ModelConfig(Settings):
-    """`path`: `base` (embedded), a Hugging Face folder or an id. `init: random` takes its architecture only.
+    """The model that is trained, and in what form."""
 
-    `freeze_vision`: never train the vision tower nor its merger; an image is then encoded once a step.
-    `lora`: train an adapter in each stage instead of all weights; a stage ends with it merged. `quantize: 4bit`: under
-    an adapter the weights are held in 4 bits (QLoRA; CUDA only). `gradient_checkpointing`: less memory, more time.
-    `boxes`: how the model writes them: `as_data` says, in `seen_pixels`, or a family's format such as `qwen3_vl`.
-    """
-
-    path: str = "base"
-    init: Literal["pretrained", "random"] = "pretrained"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    freeze_vision: bool = False
-    lora: LoraSettings | None = None
-    quantize: Literal["4bit"] | None = None
-    gradient_checkpointing: bool = False
-    boxes: Annotated[str, AfterValidator(box_writing)] = "as_data"
-    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    path: str = Field(default="base", description="`base` (embedded), a Hugging Face folder, or an id.")
+    init: Literal["pretrained", "random"] = Field(
+        default="pretrained", description="`random` takes the architecture alone, without the weights."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="What is computed in; weights and losses stay float32."
+    )
+    freeze_vision: bool = Field(
+        default=False,
+        description="Never train the vision tower nor its merger; an image is then encoded once a step.",
+    )
+    lora: LoraSettings | None = Field(
+        default=None,
+        description="Train an adapter in each stage instead of all weights; a stage ends with it merged.",
+    )
+    quantize: Literal["4bit"] | None = Field(
+        default=None, description="Under an adapter the weights are held in 4 bits (QLoRA; CUDA only)."
+    )
+    gradient_checkpointing: bool = Field(default=False, description="Less memory, more time.")
+    boxes: BoxWriting = Field(
+        default="as_data",
+        description="How the model writes boxes: as the data have them, in `seen_pixels` of the image as the model "
+        "sees it, or in a family's format such as `qwen3_vl`.",
+    )
+    chat_template_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Passed to the chat template, such as `{enable_thinking: false}`."
+    )
 
     @model_validator(mode="after")
     def _trainable(self) -> ModelConfig:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from groundrl.experiments.config.model import ModelConfig
-from groundrl.experiments.config.stage import NAME, DataConfig, RLStage, SFTStage
+from groundrl.experiments.config.stage import NAME, DataConfig, RLStage, Seed, SFTStage
 from groundrl.experiments.metrics.figures import (
     DEFAULTS_BEFORE,
     check_figure,
@@ -17,7 +17,7 @@ from groundrl.experiments.metrics.figures import (
     figure,
 )
 from groundrl.rollout.sampling.engines import engine_settings
-from groundrl.rollout.settings import Settings
+from groundrl.rollout.settings import MaxNewTokens, Settings
 
 HELD_OUT_LOSS = "held_out/loss"
 USER_CODE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
@@ -28,17 +28,21 @@ class ConfigError(ValueError):
 
 
 class EvaluationConfig(Settings):
-    """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer.
+    """At the end of each stage on `data.test`: T = 1 samples, half as many at T = 0.5, and one greedy answer."""
 
-    `every`: also within stages after so many steps, on `data.validation` where there is one, one sample and one greedy
-    answer each, and in SFT the loss on the gold answers; 0 is not at all. `metrics`: names of the registry or of the
-    run's own `metrics`, with `_greedy` or `_cool` for those decodings; by default what the data can be asked.
-    """
-
-    samples_per_example: int = Field(default=8, ge=1)
-    every: int = Field(default=0, ge=0)
-    max_new_tokens: int = Field(default=256, ge=1)
-    metrics: tuple[str, ...] | None = None
+    samples_per_example: int = Field(default=8, ge=1, description="Samples at T = 1.")
+    every: int = Field(
+        default=0,
+        ge=0,
+        description="Also within a stage after so many steps, on `data.validation` where there is one: one sample and "
+        "one greedy answer each, and in SFT the loss on the gold answers; 0 is not at all.",
+    )
+    max_new_tokens: MaxNewTokens = 256
+    metrics: tuple[str, ...] | None = Field(
+        default=None,
+        description="Names of the registry or of the run's own `metrics`, with `_greedy` or `_cool` (T = 0.5) for "
+        "those decodings; null: what the data can be asked.",
+    )
 
     @field_validator("metrics")
     @classmethod
@@ -47,34 +51,48 @@ class EvaluationConfig(Settings):
 
 
 class HardwareConfig(Settings):
-    """Passed on to Lightning. `threads`: of one process on the CPU; null leaves torch's choice."""
+    """Where it runs; all but the threads is passed on to Lightning."""
 
-    accelerator: str = "auto"
-    devices: int = Field(default=1, ge=1)
-    strategy: str = "auto"
-    threads: int | None = Field(default=None, ge=1)
+    accelerator: str = Field(default="auto", description="`cpu`, `cuda`, `mps`, or `auto`: the best that is there.")
+    devices: int = Field(default=1, ge=1, description="Of one machine, a process each; start them with `torchrun`.")
+    strategy: str = Field(default="auto", description="How processes share the work; `auto` is `ddp` for several.")
+    threads: int | None = Field(default=None, ge=1, description="Of a process on the CPU; null: torch's choice.")
 
 
 class RunConfig(Settings):
-    """One run: stages one after the other, from one model, with one seed.
+    """One run: stages one after the other, from one model, with one seed."""
 
-    `metrics`: a user's own, name to `file.py:name`.
-    `engine`: what samples answers, by name or as `{local: {max_rows: 256}}`.
-    """
-
-    name: str = Field(pattern=NAME)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    rewards: dict[str, str] = Field(default_factory=dict)
-    reward: str | None = None
-    metrics: dict[str, str] = Field(default_factory=dict)
-    audit: Literal["warn", "off"] = "warn"  # attack the reward on a few examples before RL, and warn
-    stages: tuple[Annotated[SFTStage | RLStage, Field(discriminator="kind")], ...] = Field(min_length=1)
-    evaluation: EvaluationConfig = EvaluationConfig()
-    engine: str | dict[str, dict[str, Any]] = "local"
-    hardware: HardwareConfig = HardwareConfig()
-    loggers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ("tensorboard",)
+    name: str = Field(pattern=NAME, description="Of the run's folder.")
+    seed: Seed = 0
+    model: ModelConfig = Field(default=ModelConfig(), description="What is trained.")
+    data: DataConfig = Field(default=DataConfig(), description="What it learns from and is measured on.")
+    rewards: dict[str, str] = Field(
+        default_factory=dict,
+        description="Parts of the reward by name, each an expression such as `SoftF1()`, or `file.py:name` of your "
+        "own; the names are those of metrics and legends.",
+    )
+    reward: str | None = Field(
+        default=None,
+        description="What RL maximises: an expression over the parts and the shipped rewards, such as "
+        "`0.6*box + 0.4*label`, or `file.py:name`. An RL stage needs one.",
+    )
+    metrics: dict[str, str] = Field(default_factory=dict, description="Your own, each name with its `file.py:name`.")
+    audit: Literal["warn", "off"] = Field(
+        default="warn", description="Attack the reward on a few examples before RL, and warn where it can be gamed."
+    )
+    stages: tuple[Annotated[SFTStage | RLStage, Field(discriminator="kind")], ...] = Field(
+        min_length=1, description="In their order; each begins with the policy that the one before it left."
+    )
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="What is measured, and when.")
+    engine: str | dict[str, dict[str, Any]] = Field(
+        default="local",
+        description="What samples answers: a name, or a name with its settings, such as `{local: {max_rows: 256}}`: "
+        "at most so many completions at a time.",
+    )
+    hardware: HardwareConfig = Field(default=HardwareConfig(), description="Devices, processes and threads.")
+    loggers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        default=("tensorboard",), description="Where curves go, beside `metrics.jsonl`."
+    )
 
     @field_validator("engine")
     @classmethod

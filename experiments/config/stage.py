@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 Source = str | dict[str, Any]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # becomes a folder's name
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="All that is drawn follows from it.")]
 
 
 class Part(Settings):
     """One source of a mixture; its share of the draws is its weight over the sum of all."""
 
-    data: Source
-    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    data: Source = Field(description="As `data.test`.")
+    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False, description="Its draws, beside those of others.")
 
 
 def _kind(value: Any) -> str:
@@ -40,22 +41,25 @@ Training = Annotated[
 
 
 class DataConfig(Settings):
-    """Where examples come from: a shipped name, a .jsonl path, or a mapping such as `{read: medqa, path: ...}`.
+    """Where examples come from: a shipped name, a .jsonl path, or a mapping such as `{read: medqa, path: ...}`."""
 
-    `train` may be a mixture: `[{data: ..., weight: 2}, ...]`.
-    `validation`: for evaluations within a stage and the loss there; without it those are on `test`.
-    """
-
-    train: Training | None = None
-    validation: Source | None = None
-    test: Source | None = None
-    on_error: Literal["raise", "skip"] = "raise"
+    train: Training | None = Field(
+        default=None,
+        description="For each stage without its own: one source, or a mixture such as `[{data: ..., weight: 2}, ...]`.",
+    )
+    validation: Source | None = Field(
+        default=None, description="For evaluations within a stage and the loss there; null: those are on `test`."
+    )
+    test: Source | None = Field(default=None, description="For the evaluation after each stage; null: there is none.")
+    on_error: Literal["raise", "skip"] = Field(
+        default="raise", description="A faulty example: stop the run, or leave the example out."
+    )
 
 
 class StageData(Settings):
     """A stage's own training data."""
 
-    train: Training
+    train: Training = Field(description="One source, or a mixture, as `data.train`.")
 
 
 class Stage(StageKeys):

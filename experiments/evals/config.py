@@ -16,14 +16,14 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from groundrl.experiments.config.load import load_config, override, read_config
-from groundrl.experiments.config.model import box_writing
+from groundrl.experiments.config.model import BoxWriting
 from groundrl.experiments.config.run import ConfigError
-from groundrl.experiments.config.stage import NAME, Source
+from groundrl.experiments.config.stage import NAME, Seed, Source
 from groundrl.experiments.metrics import METRICS, RENAMED
 from groundrl.experiments.tasks import TASKS, Task
 from groundrl.experiments.tasks.grounding import GROUNDING
@@ -33,17 +33,17 @@ from groundrl.rollout.settings import Sampling, Settings, Temperature
 
 
 class DataSet(Settings):
-    """One data set: `data` as in a run's configuration, and the first `limit` examples of it.
+    """One data set, and how it is measured."""
 
-    `task` says how it is measured; without it each example is measured as its own task (what a reader of published
-    files says of it), and one that says nothing as grounding. `metrics` stand for the task's.
-    """
-
-    name: str = Field(pattern=NAME)
-    data: Source
-    task: str | None = None
-    metrics: tuple[str, ...] | None = None
-    limit: int | None = Field(default=None, ge=1)
+    name: str = Field(pattern=NAME, description="Of its rows in the tables.")
+    data: Source = Field(description="As `data.test` of a run.")
+    task: str | None = Field(
+        default=None,
+        description="As what it is measured; null: each example as its own task (what a reader of published files "
+        "says of it), and one that says nothing as `grounding`.",
+    )
+    metrics: tuple[str, ...] | None = Field(default=None, description="In place of the task's; null: the task's.")
+    limit: int | None = Field(default=None, ge=1, description="Only the first so many examples; null: all.")
 
     @field_validator("metrics")
     @classmethod
@@ -78,32 +78,41 @@ class AnswerSampling(Sampling):
 
 
 class EndpointConfig(Settings):
-    """How an OpenAI-compatible endpoint is asked; what the keys mean: `EndpointEngine`."""
+    """How an OpenAI-compatible endpoint is asked."""
 
-    api_key_env: str | None = None
-    concurrency: int = Field(default=8, ge=1, le=256)
-    timeout: float = Field(default=120.0, gt=0.0)
-    retries: int = Field(default=4, ge=0, le=20)
-    extra: dict[str, Any] = Field(default_factory=dict)
+    api_key_env: str | None = Field(default=None, description="The environment variable that holds the key.")
+    concurrency: int = Field(default=8, ge=1, le=256, description="Requests under way at once.")
+    timeout: float = Field(default=120.0, gt=0.0, description="Seconds for a request.")
+    retries: int = Field(default=4, ge=0, le=20, description="How often a request that failed is sent again.")
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="Fields added to a request's body; null takes one out: `{seed: null}`."
+    )
 
 
 class EvalConfig(Settings):
-    """One evaluation. `judge`: a Judge as an expression; `encoder`: a sentence encoder's folder or id.
+    """One evaluation: data sets with their tasks, and how a model is asked."""
 
-    `boxes`: how the model writes them, as `model.boxes` of a run, which says it itself.
-    """
-
-    name: str = Field(pattern=NAME)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    data: tuple[DataSet, ...] = Field(min_length=1)
-    sampling: AnswerSampling = AnswerSampling()
-    batch_size: int = Field(default=32, ge=1)
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    on_error: Literal["raise", "skip"] = "raise"
-    boxes: Annotated[str, AfterValidator(box_writing)] | None = None
-    judge: str | None = None
-    encoder: str | None = None
-    endpoint: EndpointConfig = EndpointConfig()
+    name: str = Field(pattern=NAME, description="Of the evaluation.")
+    seed: Seed = 0
+    data: tuple[DataSet, ...] = Field(min_length=1, description="What the model is asked.")
+    sampling: AnswerSampling = Field(default=AnswerSampling(), description="How its answers are drawn.")
+    batch_size: int = Field(default=32, ge=1, description="Examples asked at a time.")
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="What is computed in.")
+    on_error: Literal["raise", "skip"] = Field(
+        default="raise", description="A faulty example: stop, or go on without its answer."
+    )
+    boxes: BoxWriting | None = Field(
+        default=None, description="How the model writes boxes, as `model.boxes` of a run; null: as that run says."
+    )
+    judge: str | None = Field(
+        default=None, description="For metrics that need one, such as `Judge(base_url=..., model=...)`."
+    )
+    encoder: str | None = Field(
+        default=None, description="For metrics that need one: a sentence encoder's folder or id."
+    )
+    endpoint: EndpointConfig = Field(
+        default=EndpointConfig(), description="For a model behind an endpoint, `NAME@http://host:8000/v1`."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> EvalConfig:
