@@ -65,7 +65,7 @@ def file_sections(title: str, model: type[Settings]) -> tuple[list[Section], dic
     found: dict[str, list[str]] = {}  # class -> the dotted keys under which it may stand
     _find(schema, "", classes, found)
     sections = [_section(title, schema)]
-    anchors = {}
+    anchors: dict[str, str] = {}
     for paths in dict.fromkeys(map(tuple, found.values())):
         alike = [name for name in found if tuple(found[name]) == paths]
         several = [classes[name] for name in alike]
