@@ -32,8 +32,8 @@ HEAD = "| key | type | default | bound | meaning |\n|---|---|---|---|---|"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
-    """The keys that may stand at some places of a file: `title` names the places, `text` says what is there."""
+class KeyTable:
+    """The keys that may stand at some places of a file: `title` names the places, `text` says what stands there."""
 
     title: str
     text: str
@@ -48,40 +48,40 @@ class Section:
 
 def file_page(title: str, model: type[Settings]) -> str:
     """What one kind of file may say, as markdown: a table for the file, then one for each mapping within it."""
-    sections, anchors = file_sections(title, model)
+    tables, anchors = file_tables(title, model)
     parts = []
-    for section in sections:
-        keys = sorted(section.keys, key=lambda key: key not in section.required)
-        level = "##" if section is sections[0] else "###"
-        rows = "\n".join(_row(section, key, anchors) for key in keys)
-        parts.append(f"{level} {section.title}\n\n{section.text}\n\n{HEAD}\n{rows}")
+    for table in tables:
+        keys = sorted(table.keys, key=lambda key: key not in table.required)
+        level = "##" if table is tables[0] else "###"
+        rows = "\n".join(_row(table, key, anchors) for key in keys)
+        parts.append(f"{level} {table.title}\n\n{table.text}\n\n{HEAD}\n{rows}")
     return "\n\n".join(parts)
 
 
-def file_sections(title: str, model: type[Settings]) -> tuple[list[Section], dict[str, str]]:
-    """The sections of a file, and for each class of settings within it the anchor of its section."""
+def file_tables(title: str, model: type[Settings]) -> tuple[list[KeyTable], dict[str, str]]:
+    """The tables of a file, and for each class of settings within it the anchor of its table."""
     schema = model.model_json_schema()
     classes: dict[str, Schema] = schema.get("$defs", {})
     found: dict[str, list[str]] = {}  # class -> the dotted keys under which it may stand
     _find(schema, "", classes, found)
-    sections = [_section(title, schema)]
+    tables = [_table(title, schema)]
     anchors: dict[str, str] = {}
     for paths in dict.fromkeys(map(tuple, found.values())):
         alike = [name for name in found if tuple(found[name]) == paths]
         several = [classes[name] for name in alike]
-        place = ", ".join(f"`{path}`" for path in paths)
+        under = ", ".join(f"`{path}`" for path in paths)
         if len(alike) == 1:
-            made = [_section(place, several[0])]
+            made = [_table(under, several[0])]
         else:  # kinds of one thing: what all of them have, then what each has besides
             first = several[0]["properties"]
             shared = {key for key in first if all(each["properties"].get(key) == first[key] for each in several)}
-            made = [_section(place, {**several[0], "description": "What every kind has."}, shared)]
+            made = [_table(under, {**several[0], "description": "What every kind has."}, shared)]
             for each in several:
-                kind = f"{place}, kind `{each['properties']['kind']['const']}`"
-                made.append(_section(kind, each, set(each["properties"]) - shared))
+                kind = f"{under}, kind `{each['properties']['kind']['const']}`"
+                made.append(_table(kind, each, set(each["properties"]) - shared))
         anchors |= dict.fromkeys(alike, made[0].anchor)
-        sections += made
-    return sections, anchors
+        tables += made
+    return tables, anchors
 
 
 def _find(schema: Schema, path: str, classes: Mapping[str, Schema], found: dict[str, list[str]]) -> None:
@@ -114,16 +114,16 @@ def _kinds(value: Schema) -> Sequence[Schema]:
     return value.get("anyOf") or value.get("oneOf") or ()
 
 
-def _section(title: str, schema: Schema, only: set[str] | None = None) -> Section:
+def _table(title: str, schema: Schema, only: set[str] | None = None) -> KeyTable:
     keys = {key: value for key, value in schema["properties"].items() if only is None or key in only}
-    return Section(
+    return KeyTable(
         title=title, text=schema["description"], keys=keys, required=frozenset(schema.get("required", ())) & set(keys)
     )
 
 
-def _row(section: Section, key: str, anchors: Mapping[str, str]) -> str:
-    value = section.keys[key]
-    default = "required" if key in section.required else default_of(value)
+def _row(table: KeyTable, key: str, anchors: Mapping[str, str]) -> str:
+    value = table.keys[key]
+    default = "required" if key in table.required else default_of(value)
     cells = (f"`{key}`", type_of(value, anchors), default, ", ".join(bounds_of(value)), value.get("description", ""))
     return f"| {' | '.join(cells)} |"
 
