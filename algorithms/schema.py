@@ -141,7 +141,9 @@ class RLKeys(StageKeys):
 
     advantage: str = Field(default="grpo", description="The advantage estimator, by its name in `ADVANTAGES`.")
     objective: str = Field(default="dapo", description="The loss, by its name in `OBJECTIVES`.")
-    critic: CriticSettings | None = Field(default=None, description="PPO's critic, for `advantage: gae`.")
+    critic: CriticSettings | None = Field(
+        default=None, description="PPO's critic, which the advantage `gae` needs; `{}` is one with its defaults."
+    )
     prompts_per_step: int = Field(default=16, ge=1, description="P, prompts of a step over all processes.")
     group_size: int = Field(default=8, ge=2, description="G, completions of a prompt.")
     epochs: int = Field(default=1, ge=1, description="Updates from one window of samples.")
