@@ -29,24 +29,23 @@ settings.load_profile("same")
 
 TESTS = Path(__file__).parent
 
-# Modules and folders of more than some ten seconds: `make fast` leaves them out. Measured with `pytest --durations`.
+# What `make fast` leaves out: modules and folders of more than some three seconds, measured with `pytest --durations`.
 SLOW = (
-    *(f"algorithms/test_{name}.py" for name in ("ranks", "loop", "objectives", "critic")),
+    *(f"algorithms/test_{name}.py" for name in ("checkpoint", "critic", "dynamic_sampling", "loop", "objectives")),
+    *(f"algorithms/test_{name}.py" for name in ("optimizers", "precision", "ranks", "sft", "sft_batches")),
     *(f"rewards/audit/test_{name}.py" for name in ("audit", "planted")),
     *(f"rewards/judge/test_{name}.py" for name in ("judge", "judge_client")),
     *("rewards/boxes/test_parsing.py", "rewards/factuality/test_any_text.py", "rewards/run/test_scorer.py"),
-    *("rewards/published/test_presets.py", "rewards/test_properties.py", "rollout/forward/test_forms.py"),
-    *(f"experiments/{name}/" for name in ("ablation", "analysis", "audit", "bench", "cli", "evals", "runs")),
+    *("rewards/published/test_presets.py", "rewards/test_properties.py"),
+    *(f"rollout/{name}/" for name in ("forward", "sampling")),
+    *(f"experiments/{name}/" for name in ("ablation", "analysis", "audit", "bench", "cli", "drawing", "evals", "runs")),
+    *(f"experiments/data/{name}/" for name in ("cells_benchmark", "check", "formats", "shipped")),
     *(
-        "evidence/",
-        "experiments/metrics/test_figures.py",
-        "test_benchmarks.py",
-        "test_docs",
-        "test_grpo_flat.py",
-        "test_house.py",
-        "test_notebooks.py",
-        "test_readme.py",
+        f"experiments/{name}.py"
+        for name in ("config/test_recipes", "data/test_written_formats", "metrics/test_figures")
     ),
+    *("experiments/data/test_written_formats.py", "experiments/recording/", "experiments/rescoring/", "evidence/"),
+    *("test_benchmarks.py", "test_docs", "test_grpo_flat.py", "test_house.py", "test_notebooks.py", "test_readme.py"),
 )
 
 
