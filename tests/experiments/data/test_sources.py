@@ -5,6 +5,7 @@ import pytest
 from groundrl.experiments.data import CocoSource, JsonlSource, NucleiCrops, RenderedCells, load_source
 
 
+@pytest.mark.slow
 def test_shipped_sources_take_the_seed_except_for_the_test_crops(tmp_path):
     def first(name, seed):
         return load_source(name, seed=seed, base=tmp_path)[0]

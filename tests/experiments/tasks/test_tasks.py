@@ -179,6 +179,7 @@ def audited(name, k):
     return TASKS[name].example(replace(one, id=str(k), block=str(k)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.reward is not None])
 def test_the_default_reward_passes_its_own_audit(name):
     report = audit(parse_reward(TASKS[name].reward), [audited(name, k) for k in range(24)])
