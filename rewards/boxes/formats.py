@@ -64,7 +64,7 @@ class BoxFormat:
     def _read_only(self, answer: str) -> ParsedBoxes:
         """Boxes of this format and no other; a bare `[]` says that there are none."""
         seen = {found.lastgroup: found.group() for found in _OWN.finditer(answer)}
-        seen |= {mark: mark for mark in _SHARED if mark in answer}
+        seen |= {mark: mark for mark, _ in _SHARED if mark in answer}
         if self.name in seen:
             return self.get(answer) if len(seen) == 1 else ParsedBoxes(status="ambiguous")
         if seen:
@@ -126,10 +126,17 @@ def _undeclared(seen: str) -> ParsedBoxes:
 
 def _read_shared(answer: str) -> ParsedBoxes:
     """Boxes of any form that writes x first in a space that no mark shows; two forms at once are `ambiguous`."""
-    found = [get for mark, get in _SHARED.items() if mark in answer]
-    if found:
-        return found[0](answer) if len({*map(id, found)}) == 1 else ParsedBoxes(status="ambiguous")
-    other = _OWN.search(answer) if '"' in answer or "<" in answer else None
+    if "<" not in answer and '"' not in answer:  # a mark has the one or the other
+        return read_bare(answer)
+    found = None
+    for mark, get in _SHARED:
+        if mark in answer and get is not found:
+            if found is not None:
+                return ParsedBoxes(status="ambiguous")
+            found = get
+    if found is not None:
+        return found(answer)
+    other = _OWN.search(answer)
     return read_bare(answer) if other is None else _undeclared(other.group())
 
 
@@ -225,7 +232,7 @@ FORMATS = {
         ),
     )
 }
-_SHARED = {mark: known.get for known in FORMATS.values() if not known.own for mark in known.marks}
+_SHARED = tuple({mark: known.get for known in FORMATS.values() if not known.own for mark in known.marks}.items())
 _OWN = re.compile("|".join(f"(?P<{known.name}>{'|'.join(known.marks)})" for known in FORMATS.values() if known.own))
 REFS = tuple(dict.fromkeys(known.ref for known in FORMATS.values() if known.ref != NONE))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from groundrl.rewards.boxes.formats import REFS, box_format
+from groundrl.rewards.boxes.formats import FORMATS, REFS, box_format
 from groundrl.rewards.boxes.reading import ParsedBoxes, ParseStatus, Span
 
 _AROUND = (*(mark for pair in REFS for mark in pair), "<|begin_of_box|>", "<|end_of_box|>", "<|grounding|>")
@@ -56,7 +56,7 @@ def parse_boxes(answer: str, *, format: str = "medmo") -> ParsedBoxes:
     at once, or two bare lists, are `ambiguous`. Zero-padded numbers are legal outside JSON. Where the order or the
     space is another, only the declared format is read: anything else is an `undeclared_format`, and `seen` names it.
     """
-    return box_format(format).read(answer)
+    return (FORMATS.get(format) or box_format(format)).read(answer)
 
 
 def parse_label(answer: str, boxes: ParsedBoxes | None = None) -> str:
@@ -71,15 +71,17 @@ def parse_label(answer: str, boxes: ParsedBoxes | None = None) -> str:
 
 def words_around(answer: str, boxes: ParsedBoxes) -> str:
     """An answer's text without its boxes and without the marks of any format."""
-    spans = boxes.spans
-    edges = [0, *(edge for span in spans for edge in span), len(answer)]
-    words = " ".join([answer[a:b].strip() for a, b in zip(edges[::2], edges[1::2], strict=True)])
+    words, end = "", 0
+    for start, stop in boxes.spans:
+        words += answer[end:start].strip() + " "
+        end = stop
+    words += answer[end:].strip()
     if "<" in words:
         words = words.rstrip()
         while (end := next((end for end in _ENDS if words.endswith(end)), None)) is not None:
             words = words.removesuffix(end).rstrip()
         for mark in _AROUND:
             words = words.replace(mark, "")
-    for fence in _FENCES if spans and "```" in words else ():
+    for fence in _FENCES if boxes.spans and "```" in words else ():
         words = words.replace(fence, "")
     return words.strip()
