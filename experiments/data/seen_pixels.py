@@ -14,7 +14,9 @@ from groundrl.rewards.boxes import drafts
 from groundrl.rollout.model.policy import Policy
 from groundrl.rollout.model.resolution import seen_space
 
-_FENCE = re.compile(r"\s*+```(?:json)?+\s*+\Z")
+# What stands around boxes and belongs to the old format: a code fence, GLM's tags.
+_OPENED = re.compile(r"\s*+(?:```(?:json)?+|<\|begin_of_box\|>)\s*+\Z")
+_CLOSED = re.compile(r"\A\s*+(?:```|<\|end_of_box\|>)")
 
 
 def as_the_model_writes(source: ExampleSource, policy: Policy | None, boxes: str) -> ExampleSource:
@@ -97,7 +99,7 @@ def in_format(example: Example, format: BoxFormat, seen: BoxSpace | None = None)
         labels = draft.labels
         if labels is None and truth.labels is not None and len(truth.labels) == len(boxes):
             labels = truth.labels
-        lead, trail = _FENCE.sub(" ", draft.lead), draft.trail.replace("\n```", "")
+        lead, trail = _OPENED.sub(" ", draft.lead), _CLOSED.sub("", draft.trail)
         answer = f"{draft.head}{lead}{format.gold(boxes, labels, space=seen)}{trail}{draft.tail}"
     return replace(with_prompt(example, declared, format), answer=answer, box_space=declared)
 

@@ -1,6 +1,6 @@
-"""How models write boxes: each format once, with its writer and its reader. A new one is an entry of `FORMATS`.
+"""How models write boxes: each format once, with its writer, reader and source. A new one is an entry of `FORMATS`.
 
-The facts are those of the models' own cards and processors. A format is declared, never guessed.
+A format is declared, never guessed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from groundrl.rewards.boxes.writing import NONE, Labels, Rows, corners, listed, 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxFormat:
-    """A format: `put` makes text of boxes, `get` reads them back.
+    """A format: `put` makes text of boxes, `get` reads them back; `source` says who writes it and where that stands.
 
     `space` is None where it is that of the image as the model sees it. Numbers have `digits` before the point (padded
     with zeros) and `decimals` behind it; gold answers go up to `largest`. `labelled`: the label of each box is part of
@@ -40,6 +40,7 @@ class BoxFormat:
     """
 
     name: str
+    source: str
     put: Callable[[Rows, Labels], str]
     get: Callable[[str], ParsedBoxes] = read_bare
     space: BoxSpace | None = rel1000
@@ -150,46 +151,76 @@ _BBOX = partial(read_json, key="bbox_2d")
 FORMATS = {
     known.name: known
     for known in (
-        # MedMO (arXiv 2602.06965, model card); three digits, so that each coordinate takes as many tokens
-        BoxFormat(name="medmo", put=partial(listed, tags=BOX), get=_TAGGED, digits=3, largest=999.0, marks=BOX),
-        # InternVL2 (model card, grounding)
+        BoxFormat(
+            name="medmo",
+            source="MedMO: arXiv 2602.06965, model card. Three digits: each coordinate takes as many tokens.",
+            put=partial(listed, tags=BOX),
+            get=_TAGGED,
+            digits=3,
+            largest=999.0,
+            marks=BOX,
+        ),
         BoxFormat(
             name="internvl",
+            source="InternVL2: model card, grounding.",
             put=partial(named_lists, tags=BOX, ref=_REF),
             get=_TAGGED,
             labelled=True,
             ref=_REF,
             marks=BOX,
         ),
-        # Qwen3-VL (cookbook, 2d_grounding): thousandths
-        BoxFormat(name="qwen3_vl", put=objects, get=_BBOX, labelled=True, marks=('"bbox_2d"',)),
-        # Qwen2.5-VL (cookbook, spatial_understanding): pixels of the resized image
-        BoxFormat(name="qwen25_vl", put=objects, get=_BBOX, space=None, labelled=True, marks=('"bbox_2d"',)),
-        # Qwen2-VL (arXiv 2409.12191)
+        BoxFormat(
+            name="qwen3_vl",
+            source="Qwen3-VL: cookbook 2d_grounding. Thousandths.",
+            put=objects,
+            get=_BBOX,
+            labelled=True,
+            marks=('"bbox_2d"',),
+        ),
+        BoxFormat(
+            name="qwen25_vl",
+            source="Qwen2.5-VL: cookbook spatial_understanding. Pixels of the resized image.",
+            put=objects,
+            get=_BBOX,
+            space=None,
+            labelled=True,
+            marks=('"bbox_2d"',),
+        ),
         BoxFormat(
             name="qwen2_vl",
+            source="Qwen2-VL: arXiv 2409.12191.",
             put=partial(corners, tags=_QWEN2, ref=_QWEN2_REF),
             get=partial(read_tagged, tags=_QWEN2, ref=_QWEN2_REF, inside=corner_numbers),
             labelled=True,
             ref=_QWEN2_REF,
             marks=_QWEN2[:1],
         ),
-        # Qwen-VL (arXiv 2308.12966)
         BoxFormat(
             name="qwen_vl",
+            source="Qwen-VL: arXiv 2308.12966.",
             put=partial(corners, tags=BOX, ref=_REF),
             get=_TAGGED,
             labelled=True,
             ref=_REF,
             marks=BOX,
         ),
-        BoxFormat(name="corners", put=partial(corners, gap=" ")),
-        BoxFormat(name="lists", put=listed),
-        # LLaVA-Med, RadVLM (arXiv 2502.03333): shares of the image
-        BoxFormat(name="unit", put=listed, space=rel1, decimals=3),
-        # Gemini API (image understanding), Gemma 3: y first
+        BoxFormat(name="corners", source="Qwen-VL's corners without tags.", put=partial(corners, gap=" ")),
+        BoxFormat(name="lists", source="MedMO's lists without tags.", put=listed),
+        BoxFormat(
+            name="unit",
+            source="LLaVA-Med; RadVLM: arXiv 2502.03333. Shares of the image.",
+            put=listed,
+            space=rel1,
+            decimals=3,
+        ),
+        BoxFormat(
+            name="glm_v",
+            source="GLM-4.1V and later: arXiv 2507.01006, model card. Its tags show no boxes: any answer has them.",
+            put=partial(listed, tags=_GLM),
+        ),
         BoxFormat(
             name="gemini",
+            source="Gemini API: image understanding; Gemma 3. y first.",
             put=partial(objects, key="box_2d"),
             get=partial(read_json, key="box_2d"),
             labelled=True,
@@ -197,9 +228,9 @@ FORMATS = {
             marks=('"box_2d"',),
             own=True,
         ),
-        # PaliGemma (arXiv 2407.07726, detection): y first, 1024 bins
         BoxFormat(
             name="paligemma",
+            source="PaliGemma: arXiv 2407.07726, detection. y first, 1024 bins.",
             put=loc,
             get=read_loc,
             space=rel1024,
@@ -210,24 +241,15 @@ FORMATS = {
             marks=("<loc(?=[0-9])",),
             own=True,
         ),
-        # DeepSeek-VL2 (arXiv 2412.10302, README): 0 to 999
         BoxFormat(
             name="deepseek_vl2",
+            source="DeepSeek-VL2: arXiv 2412.10302, README and demo. 0 to 999.",
             put=partial(named_lists, tags=_DET, ref=_DET_REF),
             get=partial(read_tagged, tags=_DET, ref=_DET_REF, inside=listed_numbers),
             space=rel999,
             labelled=True,
             ref=_DET_REF,
             marks=(r"<\|det\|>",),
-            own=True,
-        ),
-        # GLM-4.1V (arXiv 2507.01006): its mark stands around any answer, so that it counts with a list behind it only
-        BoxFormat(
-            name="glm_v",
-            put=partial(listed, tags=_GLM),
-            get=partial(read_tagged, tags=_GLM, inside=listed_numbers),
-            space=rel999,
-            marks=(r"<\|begin_of_box\|>(?=\s*+\[)",),
             own=True,
         ),
     )

@@ -49,14 +49,27 @@ def test_boxes_in_a_prompt_follow():
     assert in_format(plain, FORMATS["gemini"]).prompt == plain.prompt, "no boxes are asked for"
 
 
-@pytest.mark.parametrize("name", [name for name, known in FORMATS.items() if known.space is not None])
+SEEN = pixel(1008, 2016)  # of the image as the model sees it: sides in multiples of 28
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_the_gold_answer_earns_all_in_the_audit(name):
-    examples = [in_format(grounding(k), FORMATS[name]) for k in range(12)]
+    examples = [in_format(grounding(k), FORMATS[name], SEEN) for k in range(12)]
     report = audit(parse_reward(REWARD), examples)
     assert report.gold > 0.99
     for example in examples:
         gold = Completion(text=example.answer, box_space=example.box_space)
         assert (gold.parsed_boxes.status, gold.label) == ("ok", "cell")
+
+
+def test_what_stands_around_boxes_goes_with_the_old_format():
+    boxes = "[[100, 200, 300, 400]]"
+    truth = Boxes(xyxy=np.array([[100.0, 200.0, 300.0, 400.0]]), space=rel1000)
+    for before, behind in (("At <|begin_of_box|>", "<|end_of_box|>."), ("At\n```json\n", "\n```.")):
+        answer = f"{before}{boxes}{behind}"
+        example = Example(id="a", prompt="?", images=IMAGE, answer=answer, reference=Reference(boxes=truth))
+        assert in_format(example, FORMATS["gemini"]).answer == 'At [{"box_2d": [200, 100, 400, 300]}].'
+        assert in_format(example, FORMATS["glm_v"]).answer == f"At <|begin_of_box|>{boxes}<|end_of_box|>."
 
 
 def test_another_format_is_refused_and_the_declared_one_right():
