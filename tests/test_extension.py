@@ -138,7 +138,7 @@ def test_a_box_format(monkeypatch):
     key, name = use("box format")
     with pytest.raises(ValueError, match="mine"):
         load_config("quickstart", {f"model.{key}": name})
-    monkeypatch.setitem(FORMATS, name, BoxFormat(name=name, put=listed))
+    monkeypatch.setitem(FORMATS, name, BoxFormat(name=name, source="Mine: its card.", put=listed))
     assert load_config("quickstart", {f"model.{key}": name})[0].model.boxes == name
     assert box_format(name).read("[[1, 2, 3, 4]]").xyxy == ((1.0, 2.0, 3.0, 4.0),)
 
