@@ -129,7 +129,7 @@ def _read_shared(answer: str) -> ParsedBoxes:
     """Boxes of any form that writes x first in a space that no mark shows; two forms at once are `ambiguous`."""
     if "<" not in answer and '"' not in answer:  # a mark has the one or the other
         return read_bare(answer)
-    found = None
+    found: Callable[[str], ParsedBoxes] | None = None
     for mark, get in _SHARED:
         if mark in answer and get is not found:
             if found is not None:
