@@ -71,11 +71,11 @@ def parse_label(answer: str, boxes: ParsedBoxes | None = None) -> str:
 
 def words_around(answer: str, boxes: ParsedBoxes) -> str:
     """An answer's text without its boxes and without the marks of any format."""
-    words, end = "", 0
+    words, previous = "", 0
     for start, stop in boxes.spans:
-        words += answer[end:start].strip() + " "
-        end = stop
-    words += answer[end:].strip()
+        words += answer[previous:start].strip() + " "
+        previous = stop
+    words += answer[previous:].strip()
     if "<" in words:
         words = words.rstrip()
         while (end := next((end for end in _ENDS if words.endswith(end)), None)) is not None:
