@@ -66,7 +66,8 @@ def per_group(
     """
     result = torch.zeros_like(rewards_PG, dtype=torch.float64)
     whole = valid_PG.all(dim=1) & (valid_PG.shape[1] >= 2)
-    result[whole] = rule(rewards_PG[whole].double())
+    if whole.any():  # of no group there is nothing to say, and torch warns of a standard deviation without numbers
+        result[whole] = rule(rewards_PG[whole].double())
     for group in (~whole & (valid_PG.sum(dim=1) >= 2)).nonzero().flatten().tolist():
         valid = valid_PG[group]
         result[group, valid] = rule(rewards_PG[group, valid].double())

@@ -173,7 +173,7 @@ def _prepare(plan: Plan, *, overwrite: bool) -> None:
         test = plan.base.data.test
         assert test is not None, "the plan has checked it"
         source = load_source(test, seed=plan.base.seed, base=plan.paths)
-        check_measurable(plan.settings.metric, plan.base, load_metrics(plan.base, plan.paths), source, "test")
+        check_measurable(plan.settings.metric, plan.base, load_metrics(plan.base.metrics, plan.paths), source, "test")
     content = yaml.safe_dump(plan.settings.model_dump(mode="json"), sort_keys=False)
     write_text(json.dumps(environment(plan.base, plan.paths, None), indent=2) + "\n", plan.folder / "environment.json")
     write_text(content, file)

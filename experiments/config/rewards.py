@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -57,10 +58,10 @@ def load_user_reward(path: Path, name: str) -> Reward:
     return found
 
 
-def load_metrics(config: RunConfig, base: Path) -> dict[str, Metric]:
-    """The configuration's own `metrics`, or a ConfigError that says what is wrong with a file."""
+def load_metrics(metrics: Mapping[str, str], base: Path) -> dict[str, Metric]:
+    """A configuration's own `metrics`, or a ConfigError that says what is wrong with a file."""
     result = {}
-    for own, written in config.metrics.items():
+    for own, written in metrics.items():
         user = USER_CODE.fullmatch(written.strip())
         assert user is not None, "the configuration has checked it"
         module, name = _load(base / user["file"], "metric"), user["name"]

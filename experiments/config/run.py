@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -25,6 +26,14 @@ USER_CODE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 class ConfigError(ValueError):
     """A fault in the configuration: which key, what is wrong, what would be right."""
+
+
+def check_own_metrics(metrics: Mapping[str, str]) -> None:
+    """ValueError for a user's metric that cannot be called so, or is not written as `file.py:name`."""
+    for name, written in metrics.items():
+        check_own_name(name)
+        if not USER_CODE.fullmatch(written.strip()):
+            raise ValueError(f"metrics.{name}: write file.py:name, got {written!r}")
 
 
 class EvaluationConfig(Settings):
@@ -125,10 +134,7 @@ class RunConfig(Settings):
         return self
 
     def _check_metrics(self) -> None:
-        for name, written in self.metrics.items():
-            check_own_name(name)
-            if not USER_CODE.fullmatch(written.strip()):
-                raise ValueError(f"metrics.{name}: write file.py:name, got {written!r}")
+        check_own_metrics(self.metrics)
         for name in self.evaluation.metrics or ():
             try:
                 check_figure(name, self.metrics)

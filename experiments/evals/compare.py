@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.evals.tables import shown, table
-from groundrl.experiments.metrics import METRICS, RENAMED, Metric
+from groundrl.experiments.metrics import RENAMED, Metric
+from groundrl.experiments.metrics.own import recorded
 from groundrl.rewards.core.intervals import block_interval, block_sums
 from groundrl.rollout.io.records import write_text
 
@@ -30,6 +31,8 @@ def compare_evaluations(first: Path, second: Path) -> dict[str, Any]:
     to within `TIE`. A prediction without log-probs (an endpoint's) that differs is no tie.
     """
     evaluations = [_content(folder) for folder in (first, second)]
+    own = {**evaluations[0].get("metrics", {}), **evaluations[1].get("metrics", {})}
+    metrics = recorded({"metrics": own})
     scores = [_scores(folder) for folder in (first, second)]
     shared = [key for key in scores[0] if key in scores[1]]
     if not shared:
@@ -37,19 +40,21 @@ def compare_evaluations(first: Path, second: Path) -> dict[str, Any]:
     datasets = {}
     for name in dict.fromkeys(dataset for dataset, *_ in shared):
         keys = [key for key in shared if key[0] == name]
-        differences = dict(_differences([[side[key] for key in keys] for side in scores]))
+        differences = dict(_differences([[side[key] for key in keys] for side in scores], metrics))
         predictions = _predictions(first / "rows" / name, second / "rows" / name)
         datasets[name] = {"examples": len(keys), "metrics": differences, "predictions": predictions}
     return {
         "schema": 1,
         "from": {"folder": str(first), "model": evaluations[0]["model"]},
         "to": {"folder": str(second), "model": evaluations[1]["model"]},
+        **({"metrics": own} if own else {}),
         "datasets": datasets,
     }
 
 
 def comparison_markdown(content: Mapping[str, Any]) -> str:
     """The comparison for a person."""
+    metrics = recorded(content)
     lines = [
         f"# {content['to']['model']} minus {content['from']['model']}",
         "",
@@ -59,7 +64,7 @@ def comparison_markdown(content: Mapping[str, Any]) -> str:
         "",
     ]
     rows = [
-        [name, metric, *shown(metric, found, signed=True)]
+        [name, metric, *shown(metrics[metric], found, signed=True)]
         for name, each in content["datasets"].items()
         for metric, found in each["metrics"].items()
     ]
@@ -98,9 +103,11 @@ def _scores(folder: Path) -> dict[Key, dict[str, Any]]:
     return found
 
 
-def _differences(sides: list[list[dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _differences(
+    sides: list[list[dict[str, Any]]], metrics: Mapping[str, Metric]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each metric that both sides have, over the examples to which it applies in both."""
-    for name, metric in METRICS.items():
+    for name, metric in metrics.items():
         pairs = [
             (a[name], b[name], a["block"])
             for a, b in zip(*sides, strict=True)

@@ -5,6 +5,7 @@ name: medical
 data:
   - {name: medqa, data: {read: medqa, path: medqa/test.jsonl}, limit: 500}
   - {name: nuclei, task: grounding, data: nuclei/test}
+metrics: {tight: my_metrics.py:tight}
 sampling: {max_new_tokens: 512}
 judge: Judge(base_url="http://localhost:8000/v1", model="qwen3")
 ```
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from groundrl.experiments.config.load import load_config, override, read_config
 from groundrl.experiments.config.model import BoxWriting
-from groundrl.experiments.config.run import ConfigError
+from groundrl.experiments.config.run import ConfigError, check_own_metrics
 from groundrl.experiments.config.stage import NAME, Seed, Source
 from groundrl.experiments.metrics import METRICS, RENAMED
 from groundrl.experiments.tasks import TASKS, Task
@@ -42,7 +43,9 @@ class DataSet(Settings):
         description="As what it is measured; null: each example as its own task (what a reader of published files "
         "says of it), and one that says nothing as `grounding`.",
     )
-    metrics: tuple[str, ...] | None = Field(default=None, description="In place of the task's; null: the task's.")
+    metrics: tuple[str, ...] | None = Field(
+        default=None, description="Of the registry or of your own, in place of the task's and all of your own."
+    )
     limit: int | None = Field(default=None, ge=1, description="Only the first so many examples; null: all.")
 
     @field_validator("metrics")
@@ -54,9 +57,6 @@ class DataSet(Settings):
     def _known(self) -> DataSet:
         if self.task is not None and self.task not in TASKS:
             raise ValueError(f"there is no task {self.task!r}{nearest(self.task, list(TASKS))}")
-        for metric in self.metrics or ():
-            if metric not in METRICS:
-                raise ValueError(f"there is no metric {metric!r}{nearest(metric, list(METRICS))}")
         return self
 
     def task_of(self, example: Example) -> Task:
@@ -66,9 +66,12 @@ class DataSet(Settings):
             raise ValueError(f"example {example.id!r} is of the task {name!r}{nearest(name, list(TASKS))}")
         return TASKS[name]
 
-    def measures(self, metric: str, example: Example) -> bool:
-        """Whether a metric is taken of an example."""
-        return metric in (self.metrics if self.metrics is not None else self.task_of(example).metrics)
+    def measured(self, example: Example, own: Iterable[str]) -> tuple[str, ...]:
+        """The metrics that are taken of an example; `own` are the evaluation's, of answers alone: not of retrieval."""
+        if self.metrics is not None:
+            return self.metrics
+        task = self.task_of(example)
+        return (*task.metrics, *(own if task.reward is not None else ()))
 
 
 class AnswerSampling(Sampling):
@@ -104,6 +107,9 @@ class EvalConfig(Settings):
     boxes: BoxWriting | None = Field(
         default=None, description="How the model writes boxes, as `model.boxes` of a run; null: as that run says."
     )
+    metrics: dict[str, str] = Field(
+        default_factory=dict, description="Metrics of your own, as in a run: name to `file.py:name`."
+    )
     judge: str | None = Field(
         default=None, description="For metrics that need one, such as `Judge(base_url=..., model=...)`."
     )
@@ -119,13 +125,20 @@ class EvalConfig(Settings):
         names = [each.name for each in self.data]
         if len(set(names)) < len(names):
             raise ValueError(f"data sets need different names, got {', '.join(names)}")
+        check_own_metrics(self.metrics)
+        known = [*METRICS, *self.metrics]
+        for data in self.data:
+            for metric in data.metrics or ():
+                if metric not in known:
+                    raise ValueError(f"data.{data.name}: there is no metric {metric!r}{nearest(metric, known)}")
         return self
 
 
 def load_eval_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[EvalConfig, Path]:
     """The configuration and the folder to which its paths are relative; ConfigError for what is wrong, in a sentence.
 
-    A run's configuration, or its folder, stands for its `data.test` with its own name, seed and length of answers.
+    A run's configuration, or its folder, stands for its `data.test` with its own name, seed, length of answers and
+    metrics of its user's.
     """
     data, base = (copy.deepcopy(dict(source)), Path.cwd()) if isinstance(source, Mapping) else _read(source)
     if "stages" in data:
@@ -138,6 +151,7 @@ def load_eval_config(source: str | Path | Mapping[str, Any], overrides: Mapping[
             "data": [{"name": "test", "data": run.data.test}],
             "sampling": {"max_new_tokens": run.evaluation.max_new_tokens},
             "on_error": run.data.on_error,
+            "metrics": run.metrics,
         }
     for key, value in overrides.items():
         override(data, key, value)

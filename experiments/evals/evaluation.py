@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from groundrl.experiments.config.rewards import load_metrics
 from groundrl.experiments.config.run import ConfigError
 from groundrl.experiments.data.seen_pixels import as_the_model_writes, in_seen_pixels
 from groundrl.experiments.data.sources import load_source
@@ -18,9 +19,11 @@ from groundrl.experiments.evals.answers import Answers
 from groundrl.experiments.evals.config import DataSet, EvalConfig
 from groundrl.experiments.evals.figure import draw
 from groundrl.experiments.evals.models import boxes_of, open_engine, weights_stamp
-from groundrl.experiments.evals.scores import Scored, by_size, figures, joined, score
+from groundrl.experiments.evals.scores import Scored, by_size, figures, joined, score, unfit_examples
 from groundrl.experiments.evals.tables import markdown
-from groundrl.experiments.metrics import Tools
+from groundrl.experiments.metrics import METRICS, Metric, Tools
+from groundrl.experiments.metrics.own import described
+from groundrl.experiments.runs.measures import check_asked
 from groundrl.rewards import Judge, parse_reward
 from groundrl.rollout.io.records import write_table, write_text
 
@@ -39,6 +42,11 @@ def evaluate_model(
     """
     tools = Tools(judge=_judge(config), encoder=config.encoder)
     sources = {data.name: load_source(data.data, seed=config.seed, base=base) for data in config.data}
+    own = load_metrics(config.metrics, base)
+    metrics = {**METRICS, **own}
+    for data in config.data:
+        for name in data.metrics or ():
+            check_asked(name, metrics[name], sources[data.name], data.name, limit=data.limit)
     boxes = config.boxes or boxes_of(model)
     _claim(folder, model, config, overwrite=overwrite)
     engine = None
@@ -57,7 +65,7 @@ def evaluate_model(
             answers.ask(engine, say)
     scored, datasets = [], {}
     for answers in all_answers:
-        numbers, content = _scored(answers, tools)
+        numbers, content = _scored(answers, tools, metrics, own)
         scored.append(numbers)
         datasets[answers.data.name] = content
     content = {
@@ -65,8 +73,9 @@ def evaluate_model(
         "name": config.name,
         "model": model,
         "packages": {package: version(package) for package in PACKAGES},
+        **({"metrics": {name: described(metric) for name, metric in own.items()}} if own else {}),
         "datasets": datasets,
-        "tasks": _by_task(scored),
+        "tasks": _by_task(scored, metrics),
     }
     every = dict.fromkeys(metric for each in scored for metric in each.statistics)
     write_table([{**every, **row} for each in scored for row in each.columns()], folder / "scores.parquet")
@@ -89,7 +98,7 @@ def _claim(folder: Path, model: str, config: EvalConfig, *, overwrite: bool) -> 
     """Make the folder this evaluation's, or find that it is."""
     import shutil
 
-    exclude = {"boxes"} if config.boxes is None else None  # a key that an older version did not have
+    exclude = {key for key in ("boxes", "metrics") if not getattr(config, key)}  # an older version did not have them
     what = {"model": model, "weights": weights_stamp(model), "config": config.model_dump(mode="json", exclude=exclude)}
     plan = yaml.safe_dump(what, sort_keys=False)
     file = folder / "evaluation.yaml"
@@ -107,12 +116,14 @@ def _claim(folder: Path, model: str, config: EvalConfig, *, overwrite: bool) -> 
     write_text(plan, file)
 
 
-def _scored(answers: Answers, tools: Tools) -> tuple[Scored, dict[str, Any]]:
+def _scored(
+    answers: Answers, tools: Tools, metrics: Mapping[str, Metric], own: Mapping[str, Metric]
+) -> tuple[Scored, dict[str, Any]]:
     """A data set's numbers, and what evaluation.json says of it."""
     data: DataSet = answers.data
     rows = answers.rows()
     answered = list(answers.answered())
-    scored, left_out = score(data, answered, tools)
+    scored, left_out = score(data, answered, tools, metrics, own)
     reasons = Counter(row["error"] for row in rows if row["error"] is not None)
     content = {
         "task": scored.task,
@@ -123,18 +134,20 @@ def _scored(answers: Answers, tools: Tools) -> tuple[Scored, dict[str, Any]]:
         "reasons": dict(sorted(reasons.items())),
         "cut_off": sum(row["finish_reason"] == "length" for row in rows),
         "left_out": left_out,
-        "metrics": figures(scored),
+        "metrics": figures(scored, metrics),
     }
+    kept_out = unfit_examples(data, answered, metrics, own)
+    content |= {"unfit": kept_out} if kept_out else {}
     sizes = by_size(answered) if "iou_of_true_boxes" in scored.statistics else {}
     return scored, content | ({"by_size": sizes} if sizes else {})
 
 
-def _by_task(scored: list[Scored]) -> Mapping[str, Any]:
+def _by_task(scored: list[Scored], metrics: Mapping[str, Metric]) -> Mapping[str, Any]:
     """The tasks that have several data sets, these taken together."""
     tasks = dict.fromkeys(each.task for each in scored)
     parts = {task: [each for each in scored if each.task == task] for task in tasks}
     return {
-        task: {"datasets": [each.name for each in own], "metrics": figures(joined(own))}
+        task: {"datasets": [each.name for each in own], "metrics": figures(joined(own), metrics)}
         for task, own in parts.items()
         if len(own) > 1
     }

@@ -9,16 +9,17 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from groundrl.experiments.drawing.curves import save_figure
-from groundrl.experiments.metrics import METRICS
+from groundrl.experiments.metrics.own import recorded
 
 
 def draw(content: Mapping[str, Any], path: Path) -> None:
     """One panel a data set: points with 95 % intervals; shares and scores that are none have panels of their own."""
+    metrics = recorded(content)
     panels = [
         (name, percent, chosen)
         for name, each in content["datasets"].items()
         for percent in (True, False)
-        if (chosen := {k: v for k, v in each["metrics"].items() if METRICS[k].percent == percent})
+        if (chosen := {k: v for k, v in each["metrics"].items() if metrics[k].percent == percent})
     ]
     heights = [len(chosen) + 1.5 for _, _, chosen in panels] or [2.0]
     figure = plt.figure(figsize=(7.5, 0.8 + 0.3 * sum(heights)), layout="constrained")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from groundrl.experiments.evals.config import DataSet
-from groundrl.experiments.metrics import METRICS, Answered, Metric, Tools
+from groundrl.experiments.metrics import Answered, Metric, Tools
+from groundrl.experiments.metrics.figures import unfit
 from groundrl.experiments.metrics.grounding import SIZES, sizes, true_box_ious
 from groundrl.rewards.core.intervals import block_interval, block_sums, ratio
 
@@ -37,16 +38,19 @@ class Scored:
         ]
 
 
-def score(data: DataSet, answers: Sequence[Answered], tools: Tools) -> tuple[Scored, list[str]]:
-    """The numbers of a data set, and the metrics that were left out since their tool was not named."""
-    wanted = {
-        metric: [place for place, each in enumerate(answers) if data.measures(metric, each.example)]
-        for metric in METRICS
-    }
+def score(
+    data: DataSet, answers: Sequence[Answered], tools: Tools, metrics: Mapping[str, Metric], own: Collection[str]
+) -> tuple[Scored, list[str]]:
+    """The numbers of a data set, and the metrics that were left out since their tool was not named.
+
+    `metrics` are all by name, `own` the names of the user's among them.
+    """
+    measured = [data.measured(each.example, own) for each in answers]
+    wanted = {metric: [place for place, names in enumerate(measured) if metric in names] for metric in metrics}
     left_out = [
         metric
         for metric, places in wanted.items()
-        if places and (need := METRICS[metric].needs) and getattr(tools, need) is None
+        if places and (need := metrics[metric].needs) and getattr(tools, need) is None
     ]
     tasks = dict.fromkeys(data.task_of(each.example).name for each in answers)
     scored = Scored(
@@ -55,12 +59,23 @@ def score(data: DataSet, answers: Sequence[Answered], tools: Tools) -> tuple[Sco
         ids=tuple(each.example.id for each in answers),
         blocks=tuple(each.example.block or each.example.id for each in answers),
         statistics={
-            metric: _spread(METRICS[metric].statistics([answers[place] for place in places], tools), places, answers)
+            metric: _spread(metrics[metric].statistics([answers[place] for place in places], tools), places, answers)
             for metric, places in wanted.items()
             if places and metric not in left_out
         },
     )
     return scored, left_out
+
+
+def unfit_examples(
+    data: DataSet, answers: Sequence[Answered], metrics: Mapping[str, Metric], own: Collection[str]
+) -> dict[str, list[Any]]:
+    """Metric -> how many examples it leaves out though they have what it reads, and the first with its reason."""
+    reasons = {
+        name: unfit(metric, (each.example for each in answers if name in data.measured(each.example, own)))
+        for name, metric in metrics.items()
+    }
+    return {name: [len(each), each[0]] for name, each in reasons.items() if each}
 
 
 def _spread(values: Float[np.ndarray, "K S"], places: Sequence[int], answers: Sequence[Answered]) -> Values:
@@ -70,9 +85,9 @@ def _spread(values: Float[np.ndarray, "K S"], places: Sequence[int], answers: Se
     return result
 
 
-def figures(scored: Scored) -> dict[str, dict[str, Any]]:
+def figures(scored: Scored, metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
     """Metric -> its value, 95 % interval over blocks, n (examples to which it applies) and failures of its tool."""
-    found = {name: figure_of(METRICS[name], values, scored.blocks) for name, values in scored.statistics.items()}
+    found = {name: figure_of(metrics[name], values, scored.blocks) for name, values in scored.statistics.items()}
     return {name: each for name, each in found.items() if each is not None}
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from groundrl.experiments.evals.medmo_tables import NOTE, beside
-from groundrl.experiments.metrics import METRICS
+from groundrl.experiments.metrics import Metric
+from groundrl.experiments.metrics.own import recorded
 from groundrl.rewards.core.intervals import FEWEST_BLOCKS
 
 
@@ -16,20 +17,21 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def _lines(content: Mapping[str, Any]) -> Iterator[str]:
+    metrics = recorded(content)
     yield f"# {content['name']}: {content['model']}"
     yield ""
     yield "Value, 95 % interval (Student's t over independent blocks; * fewer than 5: not to be trusted), n examples, "
     yield "blocks; shares in percent."
     for title, key in (("Data set", "datasets"), ("Task, all its data sets", "tasks")):
         rows = [
-            [name, metric, *shown(metric, found)]
+            [name, metric, *shown(metrics[metric], found)]
             for name, each in content[key].items()
             for metric, found in each["metrics"].items()
         ]
         if rows:
             yield from ("", *table([title, "metric", "value", "95 %", "n", "blocks"], rows))
     sizes = [
-        [name, size, metric, *shown("iou_of_true_boxes", found)]
+        [name, size, metric, *shown(metrics["iou_of_true_boxes"], found)]
         for name, each in content["datasets"].items()
         for size, figures in each.get("by_size", {}).items()
         for metric, found in figures.items()
@@ -41,7 +43,7 @@ def _lines(content: Mapping[str, Any]) -> Iterator[str]:
     yield from _published(content)
     yield from ("", "## Definitions", "")
     used = dict.fromkeys(metric for each in content["datasets"].values() for metric in each["metrics"])
-    yield from (f"- `{metric}`: {METRICS[metric].definition}." for metric in used)
+    yield from (f"- `{metric}`: {metrics[metric].definition.removesuffix('.')}." for metric in used)
 
 
 def _counts(content: Mapping[str, Any]) -> Iterator[str]:
@@ -57,6 +59,8 @@ def _counts(content: Mapping[str, Any]) -> Iterator[str]:
             yield from ("", f"{name}: {each['empty']} rows of the file are too empty to be examples and are left out.")
         if each["left_out"]:
             yield from ("", f"{name}: not measured, name a tool in the configuration: {', '.join(each['left_out'])}.")
+        for metric, (count, first) in each.get("unfit", {}).items():
+            yield from ("", f"{name}: {metric} leaves out {count} of {each['examples']} examples; {first}.")
         for metric, found in each["metrics"].items():
             if found.get("failed"):
                 yield from ("", f"{name}: {metric} failed on {found['failed']} answers, which are not scored.")
@@ -70,15 +74,14 @@ def _published(content: Mapping[str, Any]) -> Iterator[str]:
         yield from ("", f"{name}:", "", *table(header, rows))
 
 
-def shown(metric: str, found: Mapping[str, Any], *, signed: bool = False) -> list[str]:
+def shown(metric: Metric, found: Mapping[str, Any], *, signed: bool = False) -> list[str]:
     """Value, interval (a star where it is over too few blocks), n, blocks as text."""
-    percent = METRICS[metric].percent
     lo, hi = found["ci95"]
 
     def number(value: float | None) -> str:
         if value is None:
             return "-"
-        return f"{100 * value:{'+' if signed else ''}.1f}" if percent else f"{value:{'+' if signed else ''}.3f}"
+        return f"{100 * value:{'+' if signed else ''}.1f}" if metric.percent else f"{value:{'+' if signed else ''}.3f}"
 
     doubt = "*" * (found["num_blocks"] < FEWEST_BLOCKS)
     span = "-" if lo is None or hi is None else f"[{number(lo)}, {number(hi)}]{doubt}"

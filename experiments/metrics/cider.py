@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from groundrl.experiments.metrics.metric import Answered, Metric, Statistics, Tools, counted, references, said
+from groundrl.experiments.metrics.metric import TEXTS, Answered, Metric, Statistics, Tools, counted, references, said
 
 ORDERS = (1, 2, 3, 4)
 SIGMA = 6.0  # in words: how fast another length than the reference's costs
@@ -71,5 +71,6 @@ CIDER = {
         definition="CIDEr-D, from 0 to 10, n-grams weighted by their rarity in the references of this data set",
         statistics=_statistics,
         range=(0.0, 10.0),
+        reads=TEXTS,
     )
 }

@@ -11,6 +11,8 @@ from groundrl.experiments.metrics.metric import Answered, Metric, Statistics, To
 from groundrl.rewards.core.intervals import ratio
 from groundrl.rewards.library.labels import canonical, label_set
 
+LABELS = ("labels",)
+
 
 def _sets(answers: Sequence[Answered]) -> list[tuple[set[str], set[str]] | None]:
     """What was said and what is true."""
@@ -47,18 +49,22 @@ def _share(of: int) -> Metric:
         return ratio(counts[..., [0, of]])
 
     what = "said labels that are true" if of == 1 else "true labels that are said"
-    return Metric(definition=f"share of the {what}, over all examples", statistics=_counts, figure=figure)
+    return Metric(definition=f"share of the {what}, over all examples", statistics=_counts, figure=figure, reads=LABELS)
 
 
 CLASSIFICATION = {
     "label_precision": _share(1),
     "label_recall": _share(2),
     "label_f1": Metric(
-        definition="F1 of said and true labels, counted over all examples", statistics=_counts, figure=f1_of
+        definition="F1 of said and true labels, counted over all examples",
+        statistics=_counts,
+        figure=f1_of,
+        reads=LABELS,
     ),
     "label_f1_macro": Metric(
         definition="F1 of each label that occurs in the references, mean over them",
         statistics=_counts_by_label,
         figure=mean_f1,
+        reads=LABELS,
     ),
 }

@@ -97,8 +97,13 @@ FACTS = {
     "contradictions": mean_of(
         _contradictions, "facts in an answer that its reference denies, a report", range=(0.0, np.inf), reads=REPORT
     ),
-    "chexpert_f1_micro": Metric(definition=f"{_CHEXPERT}, over all labels", statistics=_chexpert_counts, figure=_micro),
+    "chexpert_f1_micro": Metric(
+        definition=f"{_CHEXPERT}, over all labels", statistics=_chexpert_counts, figure=_micro, reads=REPORT
+    ),
     "chexpert_f1_macro": Metric(
-        definition=f"{_CHEXPERT}, mean over the labels that occur", statistics=_chexpert_counts, figure=mean_f1
+        definition=f"{_CHEXPERT}, mean over the labels that occur",
+        statistics=_chexpert_counts,
+        figure=mean_f1,
+        reads=REPORT,
     ),
 }

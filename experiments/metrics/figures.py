@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from groundrl.experiments.metrics import METRICS, Metric
+from groundrl.experiments.metrics import METRICS, RENAMED, Metric
 from groundrl.rewards import DataError, Example, ExampleSource
 from groundrl.rewards.expression import nearest
 
@@ -42,6 +42,8 @@ TAKEN = {  # the other columns of a row
     *("index", "example_id", "block", "decoding", "sample", "text", "token_ids", "sampled", "logprobs"),
     *("finish_reason", "policy_version", *COLUMNS.values()),
 }
+COLUMNS_READ = ("references", "pair")  # what metrics read of a reference's further columns
+OF_A_SCORE = ("dataset", "task")  # columns of an evaluation's scores beside those
 LOOKED_AT = 1000  # examples, to say what the data can be asked
 
 
@@ -91,7 +93,7 @@ def check_own_name(name: str) -> None:
         raise ValueError(
             f"a metric cannot be called {name!r}: use a Python identifier that ends in no _greedy or _cool"
         )
-    if name in METRICS or name == REWARD or name in TAKEN:
+    if name in METRICS or name in RENAMED or name == REWARD or name in TAKEN or name in OF_A_SCORE:
         raise ValueError(f"a metric cannot be called {name!r}: that name is taken")
 
 
@@ -102,22 +104,33 @@ def measured(names: Iterable[str], own: Mapping[str, Metric]) -> dict[str, Metri
 
 
 def lacks(metric: Metric, examples: Iterable[Example]) -> bool:
-    """Whether none of the examples has a field of the reference that the metric reads."""
-    return bool(metric.reads) and not any(_has(each, field) for each in examples for field in metric.reads)
+    """Whether none of the examples has a field of the reference that the metric reads, and can be asked it."""
+    return bool(metric.reads) and not any(
+        any(_has(each, field) for field in metric.reads) and (metric.unfit is None or metric.unfit(each) is None)
+        for each in examples
+    )
 
 
-def sound(source: ExampleSource) -> Iterator[Example]:
-    """The examples of a source, `LOOKED_AT` from all over it first, without those that are faulty.
+def unfit(metric: Metric, examples: Iterable[Example]) -> list[str]:
+    """The examples that have what a metric reads and cannot be asked it all the same, each with the reason."""
+    if metric.unfit is None:
+        return []
+    return [f"example {each.id!r}: {why}" for each in examples if (why := metric.unfit(each)) is not None]
+
+
+def sound(source: ExampleSource, *, limit: int | None = None) -> Iterator[Example]:
+    """The first `limit` examples of a source, `LOOKED_AT` from all over them first, without those that are faulty.
 
     Whoever reads them for training says what is wrong with those.
     """
-    spread = range(0, len(source), max(1, len(source) // LOOKED_AT))
-    for index in (*spread, *(index for index in range(len(source)) if index not in spread)):
+    count = min(len(source), limit or len(source))
+    spread = range(0, count, max(1, count // LOOKED_AT))
+    for index in (*spread, *(index for index in range(count) if index not in spread)):
         with suppress(DataError):
             yield source[index]
 
 
 def _has(example: Example, field: str) -> bool:
-    if field == "references":
+    if field in COLUMNS_READ:
         return bool(example.reference.columns.get(field))
     return getattr(example.reference, field) is not None

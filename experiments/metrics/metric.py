@@ -16,6 +16,7 @@ from groundrl.rewards import Completion, Example, Reward
 from groundrl.rewards.core.intervals import Statistic, ratio
 
 Statistics = Float[np.ndarray, "N S"]
+TEXTS = ("references", "report", "label")  # where `references` finds what is right
 Value = Callable[[Completion, Example], float | None]
 
 
@@ -45,7 +46,7 @@ class Metric:
     is the column that counts answers of which the tool said nothing: they are in no other column, and are reported.
     `value` is that of one answer, None where there is none but over a whole data set (F1 over labels, BLEU), and
     `samples` makes one number of the values of an example's samples. `reads`: the fields of the reference of which an
-    example needs one.
+    example needs one; `unfit` says of one that has them why it cannot be asked all the same.
     """
 
     definition: str
@@ -57,6 +58,14 @@ class Metric:
     value: Value | None = None
     samples: Callable[[Sequence[float]], np.floating] = np.mean
     reads: tuple[str, ...] = ()
+    unfit: Callable[[Example], str | None] | None = None
+
+    @property
+    def aggregation(self) -> str:
+        """How the figure of a data set comes from its answers, in words."""
+        if self.value is None:
+            return "mean over examples" if self.figure in (ratio, mean_of_scored) else "of sums over the whole data set"
+        return f"{'best' if self.samples is np.max else 'mean'} of an example's samples, mean over examples"
 
     @property
     def percent(self) -> bool:
@@ -71,13 +80,22 @@ def mean_of(
     range: tuple[float, float] = (0.0, 1.0),
     samples: Callable[[Sequence[float]], np.floating] = np.mean,
     reads: tuple[str, ...] = (),
+    unfit: Callable[[Example], str | None] | None = None,
 ) -> Metric:
     """The mean over examples of a value of each answer; None where it does not apply."""
 
     def statistics(answers: Sequence[Answered], tools: Tools) -> Statistics:
         return counted([value(each.completion, each.example) for each in answers])
 
-    return Metric(definition=definition, statistics=statistics, range=range, value=value, samples=samples, reads=reads)
+    return Metric(
+        definition=definition,
+        statistics=statistics,
+        range=range,
+        value=value,
+        samples=samples,
+        reads=reads,
+        unfit=unfit,
+    )
 
 
 def counted(values: Sequence[float | None]) -> Statistics:
@@ -90,6 +108,11 @@ def rows_of(rows: Sequence[Sequence[float] | None], *, width: int) -> Statistics
     return np.array([[np.nan] * width if row is None else list(row) for row in rows], dtype=np.float64).reshape(
         -1, width
     )
+
+
+def mean_of_scored(sums_3: Float[np.ndarray, "*R 3"]) -> Float[np.ndarray, "*R"]:
+    """The mean over those that a tool has scored: the third number counts those where it failed."""
+    return ratio(sums_3[..., :2])
 
 
 def f1_of(counts_3: Float[np.ndarray, "*R 3"]) -> Float[np.ndarray, "*R"]:

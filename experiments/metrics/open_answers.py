@@ -10,13 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
-from groundrl.experiments.metrics.metric import Answered, Metric, Statistics, Tools, mean_of, references, rows_of, said
+from groundrl.experiments.metrics.metric import (
+    TEXTS,
+    Answered,
+    Metric,
+    Statistics,
+    Tools,
+    mean_of,
+    mean_of_scored,
+    references,
+    rows_of,
+    said,
+)
 from groundrl.rewards import Completion, Example
-from groundrl.rewards.core.intervals import ratio
 from groundrl.rewards.library.labels import normalised
 from groundrl.rewards.run.execute import score_completions
 
-TEXTS = ("references", "report", "label")
 AT_ONCE = 8  # questions to the judge
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -84,7 +93,7 @@ OPEN = {
     "judge": Metric(
         definition="the judge's grade, moved to [0, 1]; where the judge failed there is none, and it is counted",
         statistics=_judged,
-        figure=lambda sums: ratio(sums[..., :2]),
+        figure=mean_of_scored,
         needs="judge",
         failed=2,
     ),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
+from groundrl.experiments.metrics import METRICS
 from groundrl.experiments.metrics.metric import Metric, Value, mean_of
 from groundrl.rewards import Completion, Example, Reference
 from groundrl.rewards.expression import nearest
@@ -56,3 +57,17 @@ def _made(function: Value, range: tuple[float, float], reads: tuple[str, ...]) -
 
     definition = (function.__doc__ or name).strip().splitlines()[0]
     return mean_of(value, definition, range=(lo, hi), reads=reads)
+
+
+def described(metric: Metric) -> dict[str, Any]:
+    """A user's metric as evaluation.json holds it: what it takes to show its figure and to compare two of them."""
+    return {"definition": metric.definition, "range": list(metric.range)}
+
+
+def recorded(content: Mapping[str, Any]) -> dict[str, Metric]:
+    """All metrics of an evaluation.json by name: the registry's, and its user's, which measure nothing again."""
+    own = {
+        name: mean_of(lambda completion, example: None, each["definition"], range=tuple(each["range"]))
+        for name, each in content.get("metrics", {}).items()
+    }
+    return {**METRICS, **own}

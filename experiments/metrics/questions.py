@@ -21,8 +21,18 @@ def option(completion: Completion, example: Example) -> int | None:
     return chosen(said(completion), tuple(canonical(each, {}) for each in example.reference.choices or ()), {})
 
 
+def unknown_choice(example: Example) -> str | None:
+    """What is wrong where the reference has choices, and a label that names none of them by letter or by text."""
+    label, choices = example.reference.label, example.reference.choices
+    if label is None or not choices or chosen(label, tuple(canonical(each, {}) for each in choices), {}) is not None:
+        return None
+    return f"its label {label!r} is none of its choices {choices}, by letter or by text"
+
+
 def _choice(completion: Completion, example: Example) -> float | None:
-    return LabelAccuracy(mode="choice").score(completion, example).value if example.reference.choices else None
+    if not example.reference.choices or unknown_choice(example) is not None:
+        return None
+    return LabelAccuracy(mode="choice").score(completion, example).value
 
 
 def _closed(completion: Completion, example: Example) -> float | None:
@@ -47,6 +57,7 @@ QUESTIONS = {
         _choice,
         "the right option is named by its letter, its exact text, or both agreeing; anything else is wrong",
         reads=("choices",),
+        unfit=unknown_choice,
     ),
     "closed_accuracy": mean_of(
         _closed,

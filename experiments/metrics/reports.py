@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from groundrl.experiments.metrics.metric import Answered, Metric, Statistics, Tools, counted, references, rows_of, said
+from groundrl.experiments.metrics.metric import (
+    TEXTS,
+    Answered,
+    Metric,
+    Statistics,
+    Tools,
+    counted,
+    references,
+    rows_of,
+    said,
+)
 
 BATCH = 32
 
@@ -82,11 +92,13 @@ REPORTS = {
         definition="corpus BLEU-4 (sacrebleu: 13a tokens, lower case, exponential smoothing)",
         statistics=_bleu_counts,
         figure=_bleu,
+        reads=TEXTS,
     ),
     "embedding_cosine": Metric(
         definition="cosine of the mean token vectors of the named sentence encoder, best reference",
         statistics=_cosines,
         range=(-1.0, 1.0),
         needs="encoder",
+        reads=TEXTS,
     ),
 }

@@ -14,6 +14,7 @@ def _recall(k: int) -> Metric:
     return Metric(
         definition=f"share of examples with a partner among the {k} nearest by cosine of pooled hidden states",
         statistics=statistics,
+        reads=("pair",),
     )
 
 

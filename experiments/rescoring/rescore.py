@@ -74,7 +74,7 @@ def rescore(log: Log, reward: Reward) -> Rescored:
             own.observe([score for group in groups for score in group.scores or ()])
             note = _unrecorded(settings)
             steps.append(_columns(groups, None if note else advantages(groups, own, settings)))
-            notes += [note] if note else []
+            notes += [said for said in (note, None if note else _alone(groups, settings)) if said]
     new = pa.concat_tables(steps, promote_options="permissive")
     table = _beside(log.table, new)
     summary = {
@@ -158,6 +158,13 @@ def _unrecorded(stage: RLStage) -> str | None:
     if stage.kl_in_reward and stage.kl_coef and estimator.kl_in_reward:
         return f"no new advantages: {stage.advantage} here takes a KL penalty from the reward, which is not recorded"
     return None
+
+
+def _alone(groups: Sequence[Group], stage: RLStage) -> str | None:
+    """Said where an estimator compares the completions of a group, and each group of a step is of one completion."""
+    if ADVANTAGES[stage.advantage].beyond_group or any(len(group.completions) > 1 for group in groups):
+        return None
+    return f"new advantages are 0 where each prompt has one completion: {stage.advantage} has none to compare it with"
 
 
 def _columns(groups: Sequence[Group], estimated: list[list[float]] | None) -> pa.Table:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from groundrl.experiments.config.run import HELD_OUT_LOSS, ConfigError, RunConfig
 from groundrl.experiments.metrics import METRICS, Metric
-from groundrl.experiments.metrics.figures import LOOKED_AT, REWARD, figure, lacks, sound
+from groundrl.experiments.metrics.figures import LOOKED_AT, REWARD, figure, lacks, sound, unfit
 from groundrl.rewards import ExampleSource
 
 Sources = Mapping[str, ExampleSource]
@@ -35,10 +35,29 @@ def check_measurable(name: str, config: RunConfig, own: Mapping[str, Metric], so
         if config.reward is None:
             raise ConfigError(f"metric {name} is the mean of the run's reward, and it has none: set `reward`")
         return
-    metric = {**METRICS, **own}[base]
-    if lacks(metric, sound(source)):
+    check_asked(name, {**METRICS, **own}[base], source, data)
+
+
+def check_asked(name: str, metric: Metric, source: ExampleSource, data: str, *, limit: int | None = None) -> None:
+    """ConfigError where none of the first `limit` examples of `data.<data>` can be asked a metric."""
+    if lacks(metric, sound(source, limit=limit)):
         needed = " or ".join(metric.reads)
+        if reasons := unfit(metric, sound(source, limit=limit)):
+            raise ConfigError(f"metric {name} can be asked no example of data.{data}; {reasons[0]}")
         raise ConfigError(f"metric {name} needs {needed} in the reference, which data.{data} lacks")
+
+
+def said_before(config: RunConfig, own: Mapping[str, Metric], sources: Sources) -> Iterator[str]:
+    """What a run says before it trains: its figures, and examples that a figure leaves out."""
+    known = {**METRICS, **own}
+    for data in ("validation", "test"):
+        if data in sources:
+            names = metrics_of(config, own, sources[data])
+            if data == "test":
+                yield f"measured on test: {', '.join(names)}"
+            for base in dict.fromkeys(figure(name).base for name in names):
+                if base in known and (reasons := unfit(known[base], sound(sources[data]))):
+                    yield f"{base} leaves out {len(reasons)} of {len(sources[data])} {data} examples; {reasons[0]}"
 
 
 def metrics_of(config: RunConfig, own: Mapping[str, Metric], source: ExampleSource) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ from groundrl.experiments.recording.resume_check import other_threads
 from groundrl.experiments.runs.audit_check import warn_before_training
 from groundrl.experiments.runs.figures import draw_run
 from groundrl.experiments.runs.hardware import lightning_hardware, make_fabric
-from groundrl.experiments.runs.measures import metrics_of
+from groundrl.experiments.runs.measures import said_before
 from groundrl.rewards import ExampleSource, Reward
 from groundrl.rollout.io.records import write_table, write_text
 from groundrl.rollout.model.adapters import POLICY
@@ -65,7 +65,7 @@ class Pipeline:
         self.folder = folder
         self.reward = reward
         self.sources = self._sources()  # all data and the model now: a wrong name must not stop a run after hours
-        self.own_metrics = load_metrics(config, base)
+        self.own_metrics = load_metrics(config.metrics, base)
         self.metrics = measured(config.figures, self.own_metrics)
         self.fabric = make_fabric(config)
         self.progress = Progress(show=progress and self.fabric.is_global_zero)
@@ -77,9 +77,9 @@ class Pipeline:
         policy = self.start
         done = self._complete_stages()
         recorder = self._recorder(done)
-        if "test" in self.sources and self.progress.show:
-            names = metrics_of(self.config, self.own_metrics, self.sources["test"])
-            self.progress.say(f"measured on test: {', '.join(names)}")
+        if self.progress.show:
+            for said in said_before(self.config, self.own_metrics, self.sources):
+                self.progress.say(said)
         try:
             offset = 0
             for index, stage in enumerate(self.config.stages):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from groundrl.experiments.metrics.questions import unknown_choice
 from groundrl.rewards import Completion, DataError, Example, ExampleSource, ImageRef, SoftF1
 from groundrl.rewards.audit.audit_task import prompt_text
 from groundrl.rollout.io.pictures import stored_image
@@ -127,7 +128,7 @@ def _facts(split: Split, *, policy: Policy | None, limit: int | None, hashes: di
     for place in places:
         try:
             example = source[place]
-            wrong = [_twin(facts, example.id, place, source), _another_truth(example)]
+            wrong = [_twin(facts, example.id, place, source), _another_truth(example), unknown_choice(example)]
             facts.faults += [f"{_where(source, place)}: example {example.id!r}: {what}" for what in wrong if what]
             _note(facts, example, hashes)
             if policy is not None and place in measured:

@@ -206,12 +206,94 @@ def test_an_example_at_fault_stops_or_is_left_out_and_counted(tiny_vl, work):
     assert "1 of 6 examples have no answer" in (work / "b" / "evaluation.md").read_text()
 
 
+MINE = """
+from groundrl.experiments import metric
+
+@metric(range=(0, 20))
+def letters(completion, example):
+    \'\'\'How many letters.\'\'\'
+    return float(min(20, len(completion.text)))
+
+@metric(reads=("boxes",))
+def one_box(completion, example):
+    return None if example.reference.boxes is None else float(len(completion.boxes or ()) == 1)
+"""
+
+
+def test_a_metric_of_ones_own_is_measured_shown_and_compared(tiny_vl, work):
+    (work / "mine.py").write_text(MINE)
+    own = {"letters": "mine.py:letters", "one_box": "mine.py:one_box"}
+    for name, batch in (("a", 3), ("b", 2)):
+        content = evaluated(tiny_vl, work, name, metrics=own, batch_size=batch)
+    assert content["metrics"]["letters"] == {"definition": "How many letters.", "range": [0.0, 20.0]}
+    for name, has in (("nuclei", {"letters", "one_box"}), ("medqa", {"letters"})):
+        figures = content["datasets"][name]["metrics"]
+        assert set(figures) & {*own} == has, "what a data set cannot be asked is left out, as in a run"
+        rows = pq.ParquetFile(work / "b" / "rows" / name / "part-00000000.parquet").read().to_pylist()
+        rows += pq.ParquetFile(work / "b" / "rows" / name / "part-00000002.parquet").read().to_pylist()
+        rows += pq.ParquetFile(work / "b" / "rows" / name / "part-00000004.parquet").read().to_pylist()
+        assert figures["letters"]["value"] == sum(min(20, len(row["text"])) for row in rows) / 5 > 0
+    text = (work / "b" / "evaluation.md").read_text()
+    assert f"| medqa | letters | {figures['letters']['value']:.3f} |" in text, "no share, so no percentage"
+    assert "- `letters`: How many letters.\n" in text
+    found = compare_evaluations(work / "a", work / "b")
+    assert found["datasets"]["medqa"]["metrics"]["letters"]["n"] == 5
+    assert "| medqa | letters | +0.000 |" in comparison_markdown(found)
+
+
+def test_a_data_sets_metrics_are_of_the_registry_or_ones_own(tiny_vl, work):
+    (work / "mine.py").write_text(MINE)
+    (work / "plan.yaml").write_text(
+        json.dumps(PLAN | {"data": [PLAN["data"][1] | {"metrics": ["letters", "unparsed"]}]})
+    )
+    command = ["eval", str(tiny_vl), str(work / "plan.yaml"), "--out", str(work / "a")]
+    done = CliRunner().invoke(app, [*command, "metrics.letters=mine.py:letters"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    content = json.loads((work / "a" / "evaluation.json").read_text())
+    assert set(content["datasets"]["medqa"]["metrics"]) == {"letters", "unparsed"}
+
+
+def test_an_evaluation_from_before_metrics_of_ones_own_goes_on(tiny_vl, work):
+    evaluated(tiny_vl, work, "a")
+    assert "\n  metrics:" not in (work / "a" / "evaluation.yaml").read_text()
+
+
+def test_a_run_hands_its_own_metrics_on():
+    config, _ = load_eval_config("quickstart", {"metrics.letters": "mine.py:letters"})
+    assert config.metrics == {"letters": "mine.py:letters"}
+    run = {"name": "r", "data": {"train": "a", "test": "b"}, "stages": [{"name": "s", "kind": "sft", "steps": 1}]}
+    config, _ = load_eval_config(run | {"metrics": {"tight": "mine.py:tight"}}, {})
+    assert config.metrics == {"tight": "mine.py:tight"}
+
+
+def test_a_label_that_is_none_of_the_choices_is_left_out_and_said(tiny_vl, work):
+    rows = [QUESTIONS[0] | {"reference": {"label": "no idea", "choices": ["a", "b"]}}, *QUESTIONS[1:]]
+    (work / "questions.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    content = evaluated(tiny_vl, work, "a")["datasets"]["medqa"]
+    reason = "example 'q0': its label 'no idea' is none of its choices ('a', 'b'), by letter or by text"
+    assert content["metrics"]["choice_accuracy"]["n"] == 4
+    assert content["unfit"] == {"choice_accuracy": [1, reason]}
+    said = f"medqa: choice_accuracy leaves out 1 of 5 examples; {reason}."
+    assert said in (work / "a" / "evaluation.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"data.medqa.limt": 3}, "unknown key data.1.limt; did you mean 'limit'?"),
         ({"data.medqa.task": "multiple_choise"}, "there is no task 'multiple_choise'; did you mean 'multiple_choice'?"),
-        ({"data.medqa.metrics": ["bleu"]}, "there is no metric 'bleu'"),
+        ({"data.medqa.metrics": ["bleu"]}, "data.medqa: there is no metric 'bleu'"),
+        (
+            {"metrics": {"tight": "m.py:t"}, "data.medqa.metrics": ["tigt"]},
+            "there is no metric 'tigt'; did you mean 'tight'?",
+        ),
+        ({"metrics.tight": "m.tight"}, "metrics.tight: write file.py:name, got 'm.tight'"),
+        ({"metrics.soft_f1": "m.py:t"}, "a metric cannot be called 'soft_f1': that name is taken"),
+        ({"metrics.tight": "none.py:t"}, "there is no metric file"),
+        (
+            {"data.medqa.metrics": ["soft_f1"]},
+            "metric soft_f1 needs boxes in the reference, which data.medqa lacks",
+        ),
         ({"data.medqa.name": "nuclei"}, "different names, got nuclei, nuclei"),
         ({"judge": "SoftF1()"}, "judge: it is a Judge"),
     ],

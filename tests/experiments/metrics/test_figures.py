@@ -1,7 +1,9 @@
 """A run's figures by name: what is known, what is refused, and a metric of a user's own."""
 
+import re
 from copy import deepcopy
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -117,7 +119,7 @@ def test_a_name_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             check_figure(name)
-    for name in ("a_greedy", "iou_mean", "reward", "reward_mean", "a b"):
+    for name in ("a_greedy", "iou_mean", "mean_iou", "reward", "reward_mean", "task", "a b"):
         with pytest.raises(ValueError, match="cannot be called"):
             check_own_name(name)
 
@@ -158,6 +160,27 @@ def test_what_the_data_cannot_be_asked_is_named_before_the_run(tmp_path, tiny_te
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_label_that_is_none_of_the_choices_is_said_before_training_and_left_out(tmp_path, tiny_text, capsys):
+    config = base(tmp_path, tiny_text)
+    config["evaluation"] |= {"every": 0}
+    broken = QUESTIONS.replace('"label": "A"', '"label": "E"')
+    (tmp_path / "broken.jsonl").write_text(broken.splitlines()[0] + "\n" + "".join(QUESTIONS.splitlines(True)[1:]))
+    config["data"] |= {"test": str(tmp_path / "broken.jsonl"), "validation": str(tmp_path / "data.jsonl")}
+    run = train(config, runs=tmp_path / "runs")
+    said = capsys.readouterr().out
+    reason = "example 'q0': its label 'E' is none of its choices ('one', 'two'), by letter or by text"
+    line = f"choice_accuracy leaves out 1 of 4 test examples; {reason}"
+    assert said.count("leaves out") == 1
+    assert 0 <= said.find(line) < said.find("evaluating rl"), "before it trains"
+    rows = pq.read_table(run.folder / "evaluation" / "rl.parquet").to_pylist()
+    assert {row["index"] for row in rows if row["choice_accuracy"] is None} == {0}
+    (tmp_path / "broken.jsonl").write_text(broken)
+    config["evaluation"]["metrics"] = ["choice_accuracy"]
+    message = f"metric choice_accuracy can be asked no example of data.test; {reason}"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        train(config, name="b", runs=tmp_path / "runs", progress=False)
+
+
 def test_the_twelve_that_were_recorded_before_are_the_defaults():
     twelve = [
         *("iou_mean", "iou_mean_greedy", "iou_mean_cool", "iou_best_of_n", "iou_positive", "iou_positive_greedy"),
@@ -186,8 +209,6 @@ def test_the_recipes_measure_what_they_always_did(recipe, expected):
 
 
 def test_no_column_of_the_registry_is_lost(small_run):
-    import pyarrow.parquet as pq
-
     columns = set(pq.read_table(small_run.folder / "evaluation" / "rl.parquet").column_names)
     assert columns - {*METRICS} == TAKEN, "a user's metric must not be called as a column is"
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from groundrl.experiments import train
 from groundrl.experiments.analysis import open_log
 from groundrl.experiments.cli import main as cli
 from groundrl.experiments.config.run import ConfigError
+from groundrl.experiments.rescoring.rescore import rescore
 from groundrl.experiments.rescoring.rescore_summary import compare, kendall_tau
 from groundrl.rewards import Completion, Length, RewardError, Scorer, SoftF1, reward
 
@@ -136,6 +138,17 @@ def test_what_the_estimator_needs_beyond_scores_is_said(small_run):
     found = rescore(replace(log, stages={"rl": stage}), SoftF1())
     assert all(row["new_advantage"] is None and row["new"] is not None for row in found.rows)
     assert found.summary["notes"] == ["no new advantages: gae needs the critic's values, which are not recorded"]
+
+
+def test_one_completion_a_prompt_is_said_in_a_sentence_and_torch_says_nothing(tmp_path):
+    rows = [{"prompt": f"Which? {k}", "completion": "A" * k, "score": 0.5} for k in range(3)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = rescore(open_log(tmp_path / "log.jsonl"), letters)
+    assert [row["new_advantage"] for row in found.rows] == [[0.0]] * 3
+    said = "new advantages are 0 where each prompt has one completion: grpo has none to compare it with"
+    assert found.summary["notes"].count(said) == 1
 
 
 def test_a_reward_that_fails_shows_the_completion(small_run):

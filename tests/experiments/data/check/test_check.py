@@ -150,6 +150,17 @@ def test_an_answer_with_other_boxes_than_the_reference_is_a_fault(answer, sound,
         )
 
 
+@pytest.mark.parametrize(
+    ("label", "sound"), [("B", True), ("no", True), ("(b) no", True), ("C", False), ("nein", False)]
+)
+def test_a_label_that_is_none_of_the_choices_is_a_fault(label, sound, tmp_path):
+    row = {"id": "a", "prompt": "?", "reference": {"label": label, "choices": ["yes", "no"]}}
+    (tmp_path / "d.jsonl").write_text(json.dumps(row) + "\n")
+    (facts,) = check_data([Split(name="d", source=JsonlSource(tmp_path / "d.jsonl"))]).splits
+    said = f"example 'a': its label {label!r} is none of its choices ('yes', 'no'), by letter or by text"
+    assert [fault.partition(": ")[2] for fault in facts.faults] == ([] if sound else [said])
+
+
 def test_of_an_example_at_fault_leaks_are_found_too():
     train = split("rl", ask("a", encoded(pixels(1), "png")), ask("a", encoded(pixels(2), "png"), prompt="another"))
     report = check_data([train, split("test", ask("t", encoded(pixels(2), "png")))])
