@@ -34,7 +34,7 @@ def _counts(answers: Sequence[Answered], tools: Tools) -> Statistics:
 def _counts_by_label(answers: Sequence[Answered], tools: Tools) -> Statistics:
     """Hits, said and true of each label that is true of any example."""
     sets = _sets(answers)
-    names = sorted({name for own in sets if own is not None for name in own[1]})
+    names = sorted({name for own in sets if own is not None for name in own[1]}) or [""]  # which nobody says
     return rows_of(
         [
             None if own is None else [float(name in side) for name in names for side in (own[0] & own[1], *own)]

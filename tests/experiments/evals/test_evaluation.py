@@ -64,7 +64,7 @@ def test_twice_is_identical_and_figures_have_intervals_and_n(tiny_vl, work):
     assert figures["unparsed"]["value"] == 1.0, "a random model writes no option, and that counts as wrong"
     assert set(content["datasets"]["nuclei"]["by_size"]) <= {"small", "medium", "large"}
     text = (work / "a" / "evaluation.md").read_text()
-    assert "| medqa | choice_accuracy | 0.0 | [0.0, 0.0] | 5 | 3 |" in text
+    assert "| medqa | choice_accuracy | 0.0 | [0.0, 0.0]* | 5 | 3 |" in text
     assert "compat: medevalkit" in text
     assert "| GPT-4.1 | 89.1 |" in text, "the published column of the data set named medqa"
     assert (work / "a" / "evaluation.png").read_bytes().startswith(b"\x89PNG")
@@ -148,10 +148,11 @@ def test_two_models_are_compared_example_by_example(tiny_vl, work):
     found = compare_evaluations(work / "a", work / "b")
     difference = found["datasets"]["medqa"]["metrics"]["choice_accuracy"]
     assert (difference["value"], difference["n"], difference["num_blocks"]) == (pytest.approx(0.4), 5, 3)
-    # documents hold 2, 2 and 1 questions and gain 1, 0 and 1: drawing the second alone gives 0, the third alone 1
-    assert difference["ci95"] == [0.0, 1.0]
+    # Documents hold 2, 2 and 1 questions and gain 1, 0 and 1: d = (gain - 0.4 n) / 5 = 0.04, -0.16, 0.12, the standard
+    # error sqrt(3/2 (0.0016 + 0.0256 + 0.0144)) = 0.2498, times t = 4.3027 of two degrees of freedom: 1.0748.
+    assert difference["ci95"] == pytest.approx([-0.6748, 1.4748], abs=1e-4)
     assert found["datasets"]["medqa"]["predictions"]["different"] > 0
-    assert "| medqa | choice_accuracy | +40.0 | [+0.0, +100.0] | 5 | 3 |" in comparison_markdown(found)
+    assert "| medqa | choice_accuracy | +40.0 | [-67.5, +147.5]* | 5 | 3 |" in comparison_markdown(found)
 
 
 def test_what_failed_is_asked_again_and_stands_in_its_place(work):

@@ -1,6 +1,7 @@
 """From answers to figures by hand: sizes of objects, intervals over blocks, what a metric leaves out."""
 
 import numpy as np
+import pytest
 
 from groundrl.experiments.evals.scores import Scored, by_size, figure_of, joined
 from groundrl.experiments.metrics import METRICS, Answered
@@ -26,9 +27,8 @@ def test_true_boxes_by_their_size():
     assert set(found) == {"small", "large"}
     assert found["small"]["iou_of_true_boxes"] == {"value": 1.0, "ci95": [None, None], "n": 1, "num_blocks": 1}
     assert found["large"]["iou_of_true_boxes"] | {"ci95": 0} == {"value": 0.5 / 3, "ci95": 0, "n": 3, "num_blocks": 2}
-    assert found["large"]["iou_of_true_boxes"]["ci95"] == [0.0, 0.25], (
-        "of two blocks a resample draws either alone, or both"
-    )
+    # Sums 0 of 1 box and 0.5 of 2: d = -1/18 and 1/18, the standard error sqrt(2 (2/324)) = 1/9, t = 12.7062.
+    assert found["large"]["iou_of_true_boxes"]["ci95"] == pytest.approx([1 / 6 - 12.7062 / 9, 1 / 6 + 12.7062 / 9])
     assert found["large"]["recall_50"]["value"] == 1 / 3, "an IoU of 0.5 is found"
 
 
