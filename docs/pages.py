@@ -1,8 +1,9 @@
-"""Pages that no file in docs/ holds: the root's files, the API (one page for each room's `__all__`), and all names."""
+"""Pages that no file in docs/ holds: the root's files, the API (one for each room's `__all__`), metrics, all names."""
 
 import ast
 import html
 import itertools
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for room in ROOMS:
         files.append(File.generated(config, f"api/{room}.md", content=api_page(room)))
     files.append(File.generated(config, "names.md", content=names_page()))
+    files.append(File.generated(config, "metrics.md", content=metrics_page()))
     return files
 
 
@@ -122,6 +124,37 @@ def names_page() -> str:
     }
     parts = [f"## {title}\n\nUse: {use}.\n\n{_listed(entries)}" for title, (use, entries) in sections.items()]
     return "# All names\n\nWhat can be named in a configuration or an expression.\n\n" + "\n\n".join(parts) + "\n"
+
+
+METRICS_OPENING = """# Metrics
+
+What the registry holds. *Reads*: the fields of the reference of which an example needs one; without any of them it is
+left out of the figure. *In a run*: a run, its held-out curve, `keep_best` and a sweep can have it, as samples at
+temperature 1 by its name, and as `NAME_greedy` and `NAME_cool` (temperature 0.5); `groundrl eval` can have all. A run
+also has `reward_mean`, the mean of its own reward. A metric of your own: [evaluation](guides/evaluation.md).
+
+| metric | definition | range | reads | aggregation | in a run |
+|---|---|---|---|---|---|
+"""
+
+
+def metrics_page() -> str:
+    """The table of all metrics, read from their registry."""
+    from groundrl.experiments.metrics import METRICS
+
+    rows = [
+        (
+            f"`{name}`",
+            _quoted(each.definition).replace("|", "\\|"),
+            f"{each.range[0]:g} and up" if math.isinf(each.range[1]) else f"{each.range[0]:g} to {each.range[1]:g}",
+            ", ".join(f"`{field}`" for field in each.reads)
+            or ("the answer alone" if each.needs is None else "what its tool is shown"),
+            each.aggregation,
+            "no" if each.value is None else "yes",
+        )
+        for name, each in METRICS.items()
+    ]
+    return METRICS_OPENING + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _opening_comment(text: str) -> str:

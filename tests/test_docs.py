@@ -1,6 +1,7 @@
 """Every command of the README and the pages is one the command line takes, every key is valid, every snippet runs."""
 
 import ast
+import html
 import importlib
 import re
 import shlex
@@ -13,15 +14,18 @@ import typer.main
 import yaml
 from typer.testing import CliRunner
 
-from groundrl.experiments import load_config, train
+from groundrl.experiments import NucleiCrops, load_config, train
 from groundrl.experiments.ablation.arms import make_arms
 from groundrl.experiments.ablation.settings import load_sweep_settings
 from groundrl.experiments.cli.main import app
 from groundrl.experiments.config.load import parse_overrides
 from groundrl.experiments.config.model import ModelConfig
+from groundrl.experiments.config.rewards import load_metrics
 from groundrl.experiments.config.run import RunConfig
 from groundrl.experiments.config.stage import RLStage, SFTStage
 from groundrl.experiments.evals.config import load_eval_config
+from groundrl.experiments.metrics import METRICS
+from groundrl.rewards import Completion
 from groundrl.rewards.core.function import load_module
 
 ROOT = Path(__file__).parent.parent
@@ -153,6 +157,30 @@ def test_the_page_of_a_room_has_each_public_name(room):
     named = re.findall(rf"^::: groundrl\.{room}\.(\w+)$", site.api_page(room), re.MULTILINE)
     assert sorted(named) == sorted(module.__all__)
     assert [name for name in named if callable(getattr(module, name)) and not getattr(module, name).__doc__] == []
+
+
+def test_the_table_of_metrics_is_complete_and_says_what_the_registry_does():
+    _, _, *lines = [line for line in site.metrics_page().splitlines() if line.startswith("|")]
+    table = {cells[0].strip("`"): cells[1:] for line in lines for cells in [line.strip("| ").split(" | ")]}
+    assert list(table) == list(METRICS)
+    assert {len(cells) for cells in table.values()} == {5}
+    words = [re.sub(r"\\", "", html.unescape(cells[0])) for cells in table.values()]
+    assert words == [metric.definition for metric in METRICS.values()]
+    mean = "mean of an example's samples, mean over examples"
+    assert table["soft_f1"][1:] == ["0 to 1", "`boxes`", mean, "yes"]
+    assert table["iou_best_of_n"][1:] == ["0 to 1", "`boxes`", mean.replace("mean", "best", 1), "yes"]
+    assert table["completion_length"][1:] == ["0 and up", "the answer alone", mean, "yes"]
+    texts = "`references`, `report`, `label`"
+    assert table["bleu_4"][1:] == ["0 to 1", texts, "of sums over the whole data set", "no"]
+    assert table["cider"][1:] == ["0 to 10", texts, "mean over examples", "no"]
+    assert table["judge"][1:] == ["0 to 1", "what its tool is shown", "mean over examples", "no"]
+
+
+def test_the_metric_of_the_pages_measures(reader):
+    (own,) = load_metrics({"right_number": "my_metrics.py:right_number"}, reader).values()
+    example = NucleiCrops("test")[1]
+    assert own.value(Completion(text=example.answer, box_space=example.box_space), example) == 1.0
+    assert own.value(Completion(text="no nuclei", box_space=example.box_space), example) == 0.0
 
 
 def test_the_code_imports_the_public_face():
