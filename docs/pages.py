@@ -140,20 +140,20 @@ also has `reward_mean`, the mean of its own reward. A metric of your own: [evalu
 
 def metrics_page() -> str:
     """The table of all metrics, read from their registry."""
-    from groundrl.experiments.metrics import METRICS
+    from groundrl.experiments.metrics import METRICS, Metric
 
-    rows = [
-        (
-            f"`{name}`",
+    def told(each: Metric) -> tuple[str, ...]:
+        lo, hi = each.range
+        unread = "the answer alone" if each.needs is None else "what its tool is shown"
+        return (
             _quoted(each.definition).replace("|", "\\|"),
-            f"{each.range[0]:g} and up" if math.isinf(each.range[1]) else f"{each.range[0]:g} to {each.range[1]:g}",
-            ", ".join(f"`{field}`" for field in each.reads)
-            or ("the answer alone" if each.needs is None else "what its tool is shown"),
+            f"{lo:g} and up" if math.isinf(hi) else f"{lo:g} to {hi:g}",
+            ", ".join(f"`{field}`" for field in each.reads) or unread,
             each.aggregation,
             "no" if each.value is None else "yes",
         )
-        for name, each in METRICS.items()
-    ]
+
+    rows = [(f"`{name}`", *told(each)) for name, each in METRICS.items()]
     return METRICS_OPENING + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

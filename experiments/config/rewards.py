@@ -67,8 +67,8 @@ def load_metrics(metrics: Mapping[str, str], base: Path) -> dict[str, Metric]:
         module, name = _load(base / user["file"], "metric"), user["name"]
         found = getattr(module, name, None)
         if not isinstance(found, Metric):
-            metrics = [key for key, value in vars(module).items() if isinstance(value, Metric)]
-            known = f"its metrics are {', '.join(metrics)}" if metrics else "it holds none; put @metric above"
+            there = [key for key, value in vars(module).items() if isinstance(value, Metric)]
+            known = f"its metrics are {', '.join(there)}" if there else "it holds none; put @metric above"
             raise ConfigError(f"metrics.{own}: {base / user['file']} has no metric {name!r}; {known}")
         result[own] = found
     return result
