@@ -127,7 +127,8 @@ def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Proxy reward, held-out IoU and boxes over steps: one column a reward, one line a seed."""
     import matplotlib.pyplot as plt
 
-    from groundrl.experiments.drawing.curves import save_figure, smooth
+    from groundrl.experiments.drawing.curves import save_figure
+    from groundrl.experiments.drawing.series import smooth
 
     figure = plt.figure(figsize=(2.6 * len(results), 6.4), layout="constrained")
     axes = figure.subplots(3, len(results), sharex=True, sharey="row", squeeze=False)
