@@ -30,7 +30,7 @@ class Broken(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Response:
     """What came back, undecoded."""
 
     status: int
@@ -38,7 +38,7 @@ class Answer:
     data: bytes
 
 
-def post(url: str, *, data: bytes, headers: Mapping[str, str], until: float, most: int, what: str) -> Answer:
+def post(url: str, *, data: bytes, headers: Mapping[str, str], until: float, most: int, what: str) -> Response:
     """Send `data` and read all of `what`, the answer, before `until` on the monotonic clock. Broken where that fails.
 
     No redirect is followed, and of the environment only its proxies are heeded, not for this machine's own addresses.
@@ -54,7 +54,7 @@ def post(url: str, *, data: bytes, headers: Mapping[str, str], until: float, mos
             raise Broken(f"{type(problem).__name__}: {problem}", again=False) from None
 
 
-async def _post(url: str, *, data: bytes, headers: Mapping[str, str], until: float, most: int, what: str) -> Answer:
+async def _post(url: str, *, data: bytes, headers: Mapping[str, str], until: float, most: int, what: str) -> Response:
     async with (
         asyncio.timeout_at(until),
         httpx.AsyncClient(trust_env=False, proxy=_proxy(httpx.URL(url)), verify=_trust(), timeout=None) as client,
@@ -65,7 +65,7 @@ async def _post(url: str, *, data: bytes, headers: Mapping[str, str], until: flo
             body += chunk
             if len(body) > most:
                 raise Broken(f"{what} is longer than {most} bytes", again=False)
-        return Answer(status=response.status_code, headers=response.headers, data=body)
+        return Response(status=response.status_code, headers=response.headers, data=body)
 
 
 class _Loop(asyncio.SelectorEventLoop):

@@ -15,7 +15,7 @@ from groundrl.rewards.http.cache import Reply
 from groundrl.rewards.http.redact import redactor
 
 if TYPE_CHECKING:
-    from groundrl.rewards.http.transfer import Answer
+    from groundrl.rewards.http.transfer import Response
 
 MAX_REPLY_BYTES = 4_000_000
 LONGEST_SHOWN = 300  # characters of what a server said, in a message
@@ -104,7 +104,7 @@ class Endpoint:
             raise Failure(f"{what} is no chat completion: {problem}") from None
         return replace(reply, text=self.redacted(reply.text), finish_reason=self.redacted(reply.finish_reason))
 
-    def _refusal(self, answer: Answer) -> Failure:
+    def _refusal(self, answer: Response) -> Failure:
         """What a status that is not 2xx means."""
         status = answer.status
         if 300 <= status < 400:
