@@ -133,7 +133,7 @@ def test_the_readme_says_what_rl_adds_to_weak_and_strong_checkpoints():
 
 
 def test_the_readme_says_what_the_large_model_takes():
-    peak, step, sampling = re.search(r"peaks at (\d+) GB and takes (\d+) s, (\d+) of them sampling", README).groups()
+    peak, step, sampling = re.search(r"peaks at\s+(\d+) GB and takes (\d+) s, (\d+) of them sampling", README).groups()
     found = results("cuda")["bfloat16"]["rl"]
     assert [round(found[name]) for name in ("seconds/step", "seconds/sample")] == [int(step), int(sampling)]
     assert round(found["peak_bytes"] / 1e9) == int(peak)

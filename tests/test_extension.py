@@ -92,8 +92,8 @@ def evaluated(data: dict[str, object], examples: list[Example], texts: list[str]
     answers = [
         Answered(example=each, completion=Completion(text=text)) for each, text in zip(examples, texts, strict=True)
     ]
-    scored, _ = score(dataset, answers, Tools())
-    return {name: found["value"] for name, found in figures(scored).items()}
+    scored, _ = score(dataset, answers, Tools(), METRICS, ())
+    return {name: found["value"] for name, found in figures(scored, METRICS).items()}
 
 
 def test_a_task(monkeypatch):
